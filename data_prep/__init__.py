@@ -1,0 +1,1 @@
+"""First floor: raw files to records to clean, split data sets. Never imports torch."""

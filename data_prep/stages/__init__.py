@@ -1,0 +1,1 @@
+"""The stages of data preparation, one module each."""
