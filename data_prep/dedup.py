@@ -1,0 +1,197 @@
+"""Exact and near duplicates: MinHash signatures, banded into candidates, each candidate verified by its real Jaccard.
+
+The likeness of two texts is the Jaccard index of their sets of word 5-shingles (Broder 1997, "On the resemblance and
+containment of documents"). Candidates come from locality-sensitive hashing: a signature of `permutations` minima is cut
+into bands, and two texts that agree on a whole band are compared for real, so a coincidence costs time and never a
+document. The number of bands is computed from the threshold: as few as still find a pair right at the threshold with
+probability 0.995.
+
+Texts that are alike directly or through others form a cluster; a split keeps clusters whole. Within a cluster the best
+copy is kept (the caller's `rank`), and another is dropped only if it is itself alike enough to a kept one: a chain
+a ~ b ~ c does not take c away because of a.
+
+Left out: signatures on disk. All signatures and shingle sets are in memory, about 8 bytes a word of text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from data_prep import shingles
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Signatures = NDArray[np.uint32]
+
+RECALL_AT_THRESHOLD = 0.995
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Why a text is dropped: the index of the kept copy and how alike the two are."""
+
+    kept: int
+    likeness: float
+    exact: bool
+
+
+@dataclass
+class Found:
+    """The cluster of each text (its smallest index in the cluster) and the texts to drop."""
+
+    cluster: list[int]
+    twins: dict[int, Twin] = field(default_factory=dict)
+
+
+def find(
+    texts: Sequence[str],
+    threshold: float = 0.8,
+    *,
+    shingle: int = 5,
+    permutations: int = 128,
+    rank: Callable[[int], tuple[float, ...]] | None = None,
+) -> Found:
+    """Return clusters of texts that are alike and which to drop; `rank` sorts the best copy first.
+
+    By default the best copy is the one with the most words; of equals, the first.
+    """
+    exact = _exact(texts)
+    firsts = sorted(set(exact))
+    of_words = [shingles.hashes(shingles.words(texts[index])) for index in firsts]
+    likeness = _Likeness([_unique(shingles.runs(item, shingle)) for item in of_words])
+    sets = _DisjointSets(len(firsts))
+    for a, b in _candidates(signatures(likeness.sets, permutations), threshold):
+        if sets.root(a) != sets.root(b) and likeness(a, b) >= threshold:
+            sets.join(a, b)
+    lengths = {index: len(item) for index, item in zip(firsts, of_words, strict=True)}
+    order = rank or (lambda index: (-lengths[index], index))
+    return _found(exact, firsts, sets, likeness, threshold, order)
+
+
+def banding(threshold: float, permutations: int) -> tuple[int, int]:
+    """Return (bands, rows a band) with the longest bands that still find a pair at the threshold."""
+    for rows in range(permutations, 0, -1):
+        bands = permutations // rows
+        if 1 - (1 - threshold**rows) ** bands >= RECALL_AT_THRESHOLD:
+            return bands, rows
+    return permutations, 1
+
+
+def signatures(sets: Sequence[shingles.Hashes], permutations: int) -> Signatures:
+    """Return the minima of each set under `permutations` hash functions, shape (sets, permutations).
+
+    Multiply-shift hashing (Dietzfelbinger et al. 1997) of 64-bit shingle hashes to 32 bits.
+    """
+    import numpy as np
+
+    seeds = shingles.scramble(np.arange(1, 2 * permutations + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    factors, offsets = seeds[:permutations] | np.uint64(1), seeds[permutations:]
+    result = np.full((len(sets), permutations), 0xFFFFFFFF, dtype=np.uint32)
+    for row, members in enumerate(sets):
+        for start in range(0, len(members), 2048):
+            part = members[start : start + 2048, None] * factors + offsets
+            np.minimum(result[row], (part.min(axis=0) >> np.uint64(32)).astype(np.uint32), out=result[row])
+    return result
+
+
+def _candidates(minima: Signatures, threshold: float) -> Iterator[tuple[int, int]]:
+    """Yield pairs of rows that agree on a whole band; the same pair may come more than once."""
+    import numpy as np
+
+    bands, rows = banding(threshold, minima.shape[1])
+    for band in range(bands):
+        part = np.ascontiguousarray(minima[:, band * rows : (band + 1) * rows])
+        keys = part.view(np.dtype((np.void, part.dtype.itemsize * rows))).ravel()
+        _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        order = np.argsort(inverse, kind="stable")
+        ends = np.cumsum(counts)
+        for group in np.flatnonzero(counts > 1):
+            members = order[ends[group] - counts[group] : ends[group]].tolist()
+            for position, later in enumerate(members[1:], start=1):
+                for earlier in members[:position]:
+                    yield earlier, later
+
+
+class _Likeness:
+    """Real Jaccard index of two shingle sets, remembered."""
+
+    def __init__(self, sets: list[shingles.Hashes]) -> None:
+        self.sets = sets
+        self._known: dict[tuple[int, int], float] = {}
+
+    def __call__(self, a: int, b: int) -> float:
+        import numpy as np
+
+        key = (a, b) if a < b else (b, a)
+        if key not in self._known:
+            both = np.concatenate((self.sets[a], self.sets[b]))
+            both.sort(kind="stable")
+            shared = int(np.count_nonzero(both[1:] == both[:-1]))
+            self._known[key] = shared / (len(both) - shared) if len(both) else 1.0
+        return self._known[key]
+
+
+class _DisjointSets:
+    """Union-find; the root of a set is its smallest member."""
+
+    def __init__(self, size: int) -> None:
+        self._parent = list(range(size))
+
+    def root(self, item: int) -> int:
+        while self._parent[item] != item:
+            self._parent[item] = self._parent[self._parent[item]]
+            item = self._parent[item]
+        return item
+
+    def join(self, a: int, b: int) -> None:
+        a, b = self.root(a), self.root(b)
+        self._parent[max(a, b)] = min(a, b)
+
+
+def _exact(texts: Sequence[str]) -> list[int]:
+    """Return for each text the index of the first with the same characters, white space aside."""
+    first: dict[bytes, int] = {}
+    return [
+        first.setdefault(blake2b(" ".join(text.split()).encode("utf-8", "replace"), digest_size=16).digest(), index)
+        for index, text in enumerate(texts)
+    ]
+
+
+def _unique(values: shingles.Hashes) -> shingles.Hashes:
+    import numpy as np
+
+    return np.unique(values)
+
+
+def _found(
+    exact: list[int],
+    firsts: list[int],
+    sets: _DisjointSets,
+    likeness: _Likeness,
+    threshold: float,
+    order: Callable[[int], tuple[float, ...]],
+) -> Found:
+    place = {index: position for position, index in enumerate(firsts)}
+    found = Found([firsts[sets.root(place[first])] for first in exact])
+    members: dict[int, list[int]] = {}
+    for index in firsts:
+        members.setdefault(found.cluster[index], []).append(index)
+    for cluster in members.values():
+        kept: list[int] = []
+        for index in sorted(cluster, key=order) if len(cluster) > 1 else ():
+            alike = [(likeness(place[index], place[other]), -other) for other in kept]
+            best, other = max(alike, default=(0.0, 0))
+            if best >= threshold:
+                found.twins[index] = Twin(-other, best, exact=False)
+            else:
+                kept.append(index)
+    for index, first in enumerate(exact):
+        if index != first:
+            twin = found.twins.get(first)
+            found.twins[index] = Twin(twin.kept if twin else first, 1.0, exact=True)
+    return found
