@@ -1,0 +1,1 @@
+"""Tasks, metrics, statistics, comparison of checkpoints, report."""

@@ -1,0 +1,1 @@
+"""Models, adapters, batches, generation; one module per training stage."""

@@ -1,0 +1,448 @@
+"""A stage's result: one folder with its data and a manifest, written whole or not at all.
+
+`with writing(recipe) as work` gives a stage the work folder `<output_dir>.partial`. A stage that was killed finds it
+again (`work.resumed`) as long as its recipe and its inputs are unchanged. When the stage is through, the files are
+hashed, the manifest is written and the folder takes its final place in one step (publish.py).
+
+What a result came from stands in its manifest (provenance.py); `matches` says whether it is still what the recipe
+would make. Not here: drawing the tree of results (lineage.py), starting stages (run.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recipes import __version__, launch, provenance, publish
+from recipes.errors import UserError
+from recipes.hashing import combined, file_hash, files_in, folder_hash, text_hash
+from recipes.sections import StageRecipe, shipped
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+SCRATCH = ".scratch"
+RANKS = ".ranks"
+OURS = (MANIFEST, STATE, SCRATCH, RANKS)
+FORMAT = 1
+
+
+@dataclass
+class Manifest:
+    """What a finished stage wrote down about its result. Hashes are SHA-256; times are seconds, sizes are bytes."""
+
+    stage: str
+    recipe: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+    files: dict[str, str]
+    sizes: dict[str, int]
+    volatile: list[str]
+    content: str
+    fingerprint: str
+    metrics: dict[str, Any]
+    notes: dict[str, Any]
+    seed: int
+    started: str
+    seconds: float
+    peak_memory: int
+    processes: int
+    resumed: bool
+    version: str
+    source: str
+    libraries: dict[str, str]
+    machine: dict[str, Any]
+    tuneloop: int = FORMAT
+    folder: Path = field(default=Path(), metadata={"stored": False})
+
+    def whole(self) -> bool:
+        """Return whether every file is still there with its size (`tuneloop lineage --verify` reads them all)."""
+        return not self.damaged()
+
+    def damaged(self) -> list[str]:
+        """Return the files that are gone or have another size than when they were written."""
+        return [name for name, size in self.sizes.items() if _size(self.folder / name) != size]
+
+
+@dataclass
+class Work:
+    """The folder that a stage fills. `metrics` and `notes` land in the manifest.
+
+    `scratch` holds checkpoints and the like: it survives a kill and is not published. Names in `volatile` are
+    published but do not count in the content hash, because they hold times (a report, a log).
+    """
+
+    path: Path
+    resumed: bool
+    metrics: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    volatile: set[str] = field(default_factory=set)
+    main: bool = True
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder for checkpoints."""
+        return self.path / SCRATCH
+
+
+def read(folder: Path | str) -> Manifest | None:
+    """Return the manifest of a finished stage's folder, or None when the folder has none of ours.
+
+    Raises:
+        UserError: there is a manifest, but it is damaged.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise UserError(str(path), f"this manifest is damaged ({error})", "run the stage that made it again") from None
+    if not isinstance(stored, dict) or "tuneloop" not in stored or "fingerprint" not in stored:
+        return None
+    names = {item.name for item in dataclasses.fields(Manifest)} - {"folder"}
+    return Manifest(**{name: value for name, value in stored.items() if name in names}, folder=Path(folder))
+
+
+def owner(path: Path | str) -> Manifest | None:
+    """Return the result that holds this file or folder, looking upwards; None when it belongs to none."""
+    start = Path(os.path.abspath(shipped(str(path))))
+    return next((found for folder in (start, *start.parents) if (found := read(folder))), None)
+
+
+def content_hash(path: Path | str) -> str:
+    """Return the hash of a file, a folder or a finished result; what a manifest knows is not read again.
+
+    Raises:
+        UserError: a file of a finished result has been changed or removed since.
+        FileNotFoundError: there is nothing at `path`.
+    """
+    place = shipped(str(path))
+    manifest = owner(place)
+    if manifest is None:
+        return file_hash(place) if place.is_file() else folder_hash(place.resolve(strict=True))
+    if damaged := manifest.damaged():
+        raise UserError(
+            str(manifest.folder / damaged[0]),
+            f"this file of a finished {manifest.stage} stage was changed or removed afterwards",
+            "run its stage again, or copy the folder elsewhere (without manifest.json) to edit it",
+        )
+    return _content_within(manifest, Path(os.path.abspath(place)))
+
+
+def _content_within(manifest: Manifest, place: Path) -> str:
+    """Return the hash of a result, or of one file or folder of it, from its manifest."""
+    if place == manifest.folder:
+        return manifest.content
+    name = place.relative_to(manifest.folder).as_posix()
+    if name in manifest.files:
+        return manifest.files[name]
+    inside = {file[len(name) + 1 :]: digest for file, digest in manifest.files.items() if file.startswith(name + "/")}
+    return combined(inside) if inside else (file_hash(place) if place.is_file() else folder_hash(place))
+
+
+def matches(recipe: StageRecipe) -> bool:
+    """Return whether output_dir holds the whole, unchanged result of just this recipe with just these inputs."""
+    target = _target(recipe)
+    wanted = provenance.fingerprint(recipe, input_hashes(recipe))
+    if launch.rank() == 0:
+        if read(_partial(target)):
+            with publish.lock(target):
+                settle(target, wanted)
+    elif (waiting := read(_partial(target))) and waiting.fingerprint == wanted:
+        return True
+    manifest = read(target)
+    return bool(manifest and manifest.fingerprint == wanted and manifest.whole() and _same_revisions(manifest))
+
+
+def _same_revisions(manifest: Manifest) -> bool:
+    """Return whether each hub model in the local cache is still the commit that was used."""
+    for entry in manifest.inputs.values():
+        used, now = entry.get("revision"), provenance.hub_revision(entry["path"]) if "revision" in entry else None
+        if used and now and used != now:
+            return False
+    return True
+
+
+def input_hashes(recipe: StageRecipe) -> dict[str, str]:
+    """Return the content hash of each input, by its key in the recipe; a hub id counts by its name."""
+    return {
+        item.key: content_hash(item.path) if provenance.local(item.path) else text_hash(f"hub:{item.path}")
+        for item in provenance.inputs_of(recipe)
+    }
+
+
+def _input_entries(recipe: StageRecipe, hashes: dict[str, str], target: Path) -> dict[str, dict[str, Any]]:
+    """Return what the manifest says of each input: path, content and, for a result of ours, its stage and folder."""
+    entries = {}
+    for item in provenance.inputs_of(recipe):
+        entry: dict[str, Any] = {"path": item.path, "content": hashes[item.key], "stage": None, "model": item.model}
+        place = provenance.local(item.path)
+        if place is None:
+            entry["revision"] = provenance.hub_revision(item.path)
+        else:
+            # From this result's folder: a tree of results that was moved as a whole still finds its parts.
+            entry["relative"] = os.path.relpath(os.path.abspath(place), os.path.abspath(target))
+            if maker := owner(place):
+                entry["stage"], entry["result"] = maker.stage, maker.content
+        entries[item.key] = entry
+    return entries
+
+
+def settle(target: Path, wanted: str) -> None:
+    """Finish what a kill during publication left undone; call it with the lock held.
+
+    A work folder with a manifest is either a whole new result that had not taken its place yet, or the former one that
+    had already made way for it.
+    """
+    publish.empty_trash(target)
+    partial = _partial(target)
+    waiting = read(partial)
+    if waiting is None:
+        return
+    current = read(target)
+    if waiting.fingerprint == wanted and waiting.whole() and not (current and current.fingerprint == wanted):
+        _put(partial, target)
+    else:
+        publish.keep(partial, target, waiting.content[:12])
+
+
+def _put(partial: Path, target: Path) -> None:
+    new, former = read(partial), read(target)
+    assert new is not None
+    different = former is not None and former.content != new.content
+    publish.put(partial, target, former.content[:12] if former and different else None)
+
+
+@contextmanager
+def writing(recipe: StageRecipe) -> Iterator[Work]:
+    """Give a stage its work folder, and publish it when the stage is through.
+
+    With several processes, the first one locks and publishes; the others get the same folder, and the result is only
+    published when all of them are through.
+
+    Raises:
+        UserError: another run writes this folder, the folder holds something else, the disk is full or read-only.
+    """
+    target = _target(recipe)
+    with _disk_mistakes(target):
+        hashes = input_hashes(recipe)
+        wanted = provenance.fingerprint(recipe, hashes)
+        if launch.rank() != 0:
+            work = _join(target, wanted)
+            yield work
+            (work.path / RANKS / str(launch.rank())).touch()
+            return
+        refuse_foreign(target)
+        with publish.lock(target):
+            work = _begin(target, wanted)
+            started, clock = datetime.now(UTC), time.monotonic()
+            yield work
+            _wait_for_ranks(work.path)
+            shutil.rmtree(work.path / RANKS)
+            files = files_in(work.path, skip=OURS)
+            manifest = _manifest(recipe, work, files, hashes)
+            manifest.fingerprint = wanted
+            manifest.started = started.isoformat(timespec="seconds")
+            manifest.seconds = round(time.monotonic() - clock, 3)
+            _write_json(work.path / MANIFEST, _stored(manifest))
+            # From here on the manifest makes the work folder a whole result: `settle` can finish after a kill.
+            shutil.rmtree(work.scratch)
+            (work.path / STATE).unlink()
+            publish.sync(work.path)
+            _put(work.path, target)
+
+
+def _manifest(recipe: StageRecipe, work: Work, names: list[str], hashes: dict[str, str]) -> Manifest:
+    files = {name: file_hash(work.path / name) for name in names}
+    return Manifest(
+        stage=recipe.stage,
+        recipe=provenance.resolved(recipe),
+        inputs=_input_entries(recipe, hashes, _target(recipe)),
+        files=files,
+        sizes={name: (work.path / name).stat().st_size for name in names},
+        volatile=sorted(work.volatile),
+        content=combined({name: digest for name, digest in files.items() if name not in work.volatile}),
+        fingerprint="",
+        metrics=_plain(work.metrics),
+        notes=_plain(work.notes),
+        seed=recipe.seed,
+        started="",
+        seconds=0.0,
+        peak_memory=provenance.peak_memory(),
+        processes=launch.world(),
+        resumed=work.resumed,
+        version=__version__,
+        source=provenance.source_digest(),
+        libraries=provenance.library_versions(),
+        machine=provenance.machine(),
+    )
+
+
+def refuse_foreign(target: Path) -> None:
+    """Refuse to replace a folder that is not a result of ours.
+
+    Raises:
+        UserError: something else is there.
+    """
+    if target.exists() and not target.is_dir():
+        raise UserError(str(target), "output_dir is a file", "name a folder that is empty or not there yet")
+    if target.is_dir() and any(target.iterdir()) and read(target) is None:
+        raise UserError(
+            str(target),
+            "this folder is not empty and is not the result of a stage (it has no manifest.json)",
+            "name another output_dir, or move what is in it away",
+        )
+
+
+def _begin(target: Path, wanted: str) -> Work:
+    """Return the work folder: the one that an interrupted run of the same recipe left, or a new one."""
+    settle(target, wanted)
+    partial = _partial(target)
+    aside = publish.previous(target, f"partial-{wanted[:12]}")
+    if partial.exists() and _state(partial).get("fingerprint") != wanted:
+        publish.keep(partial, target, f"partial-{str(_state(partial).get('fingerprint', 'unknown'))[:12]}")
+    if not partial.exists() and aside.exists():
+        os.rename(aside, partial)
+    resumed = partial.exists()
+    for folder in (partial, partial / SCRATCH, partial / RANKS):
+        folder.mkdir(parents=True, exist_ok=True)
+    for mark in (partial / RANKS).iterdir():
+        mark.unlink()
+    _write_json(partial / STATE, {"fingerprint": wanted, "run": launch.run_name(), "resumed": resumed})
+    return Work(partial, resumed)
+
+
+def _join(target: Path, wanted: str) -> Work:
+    """Return the work folder that the first process has made for this run."""
+    partial = _partial(target)
+
+    def ready() -> bool:
+        state = _state(partial)
+        return state.get("fingerprint") == wanted and state.get("run") == launch.run_name()
+
+    _wait(ready, f"{partial}: the first process has not made this folder")
+    return Work(partial, bool(_state(partial)["resumed"]), main=False)
+
+
+def _wait_for_ranks(partial: Path) -> None:
+    marks = [partial / RANKS / str(rank) for rank in range(1, launch.world())]
+    _wait(lambda: all(mark.exists() for mark in marks), f"{partial}: other processes of this run have not finished")
+
+
+def _wait(ready: Callable[[], bool], what: str, seconds: float = 1800) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} within {seconds:.0f} seconds")
+        time.sleep(0.05)
+
+
+def _target(recipe: StageRecipe) -> Path:
+    # Through links: what is replaced is the folder behind them, on its own file system.
+    return Path(os.path.realpath(recipe.output_dir))
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(target.name + ".partial")
+
+
+def _state(partial: Path) -> dict[str, Any]:
+    try:
+        state = json.loads((partial / STATE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # killed before it was written
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _stored(manifest: Manifest) -> dict[str, Any]:
+    stored = dataclasses.asdict(manifest)
+    del stored["folder"]
+    return stored
+
+
+def _write_json(path: Path, value: Any) -> None:
+    """Write a JSON file so that it is there whole or not at all."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    new = path.with_name(path.name + ".new")
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` made of JSON's types; numbers of numpy and torch become plain, nan and inf become texts."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in (sorted(value) if isinstance(value, set) else value)]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def _disk_mistakes(target: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one line; what was written so far stays in the work folder."""
+    try:
+        yield
+    except UserError as error:
+        error.code = 1 if _partial(target).exists() else error.code
+        raise
+    except Exception as error:
+        if mistake := disk_mistake(error, target):
+            raise mistake from error
+        raise
+
+
+def disk_mistake(error: Exception, target: Path) -> UserError | None:
+    """Return what to tell the user when `error` comes from a full or read-only disk, else None."""
+    code = error.errno if isinstance(error, OSError) else None
+    # safetensors (Rust) and torch wrap the system's error in their own; only the text is left.
+    wrapped = type(error).__name__ in ("SafetensorError", "RuntimeError")
+    text = str(error)
+    if code in FULL or (wrapped and ("No space left" in text or "StorageFull" in text or _full(target))):
+        free = shutil.disk_usage(_existing(target)).free
+        what = f"no space left on the disk ({free / 1e6:.0f} MB free)"
+        mistake = UserError(
+            str(target), what, "free some space and run the same command again: what is finished is kept"
+        )
+    elif code in DENIED:
+        place = str(getattr(error, "filename", None) or target)
+        mistake = UserError(place, f"no permission to write here ({os.strerror(code or 0)})", "name another output_dir")
+    else:
+        return None
+    mistake.code = 1
+    return mistake
+
+
+def _full(target: Path) -> bool:
+    return shutil.disk_usage(_existing(target)).free < 2**20
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)
