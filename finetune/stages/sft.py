@@ -1,0 +1,135 @@
+"""Supervised fine-tuning on conversations, with LoRA or on all weights.
+
+Only the assistant's tokens count, the end of turn among them (`train_on: assistant`), or all tokens. A conversation
+that is too long is never cut: it is left out, counted, and shown in the manifest. Leaves out: packing of several
+conversations into one row (rows of like length share a batch instead), tool calls.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Literal
+
+from pydantic import Field
+
+from recipes.sections import InputPath, Launch, Lora, Model, Section, StageRecipe, Training
+
+
+class Data(Section):
+    """Conversations: JSONL rows with `messages` (role, content), or with `prompt` and `completion`."""
+
+    train_file: InputPath
+    validation_file: InputPath | None = None
+    max_length: int = Field(1024, ge=16, description="Conversations of more tokens are left out, and counted.")
+    train_on: Literal["assistant", "all"] = "assistant"
+
+
+class Recipe(StageRecipe):
+    """Supervised fine-tuning."""
+
+    stage: Literal["sft"] = "sft"
+    model: Model
+    adapter: Lora | None = None
+    data: Data
+    training: Training
+    launch: Launch = Field(default_factory=Launch)
+
+
+def run(recipe: Recipe) -> None:
+    """Train on conversations; write an adapter, or a whole model."""
+    from transformers import set_seed
+
+    from finetune import models, packing
+    from finetune.trainer import fit
+    from recipes import artifact
+
+    with artifact.writing(recipe) as work:
+        set_seed(recipe.seed)
+        loaded = models.load(
+            recipe.model.model_name_or_path,
+            dtype=recipe.model.dtype,
+            attn_implementation=recipe.model.attn_implementation,
+            trust_remote_code=recipe.model.trust_remote_code,
+            trainable=True,
+        )
+        models.add_adapter(loaded, recipe.adapter)
+        left_out: Counter[str] = Counter()
+        train = rows(recipe.data, loaded.tokenizer, recipe.data.train_file, left_out)
+        validation = rows(recipe.data, loaded.tokenizer, recipe.data.validation_file, left_out)
+        work.metrics["train_conversations"] = len(train)
+        work.metrics["left_out"] = dict(left_out)
+        work.metrics["supervised_share"] = round(
+            sum(sum(row["mask"]) for row in train) / max(1, sum(len(row["mask"]) for row in train)), 4
+        )
+        work.metrics |= fit(
+            loaded.model,
+            recipe.training,
+            train,
+            validation,
+            loss=answer_loss,
+            collate=packing.collate_tokens,
+            work=work,
+            seed=recipe.seed,
+            name="sft",
+            processes=recipe.launch.num_processes,
+            by_length=True,
+        )
+        if recipe.adapter:
+            work.notes["base"] = models.base_note(loaded.base, recipe.output_dir)
+        models.save(loaded.model, loaded.tokenizer, work.path)
+
+
+def answer_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Summed next-token loss over the assistant's tokens, and how many of them were the model's first choice."""
+    from finetune.losses import next_token_loss
+
+    logits = model(input_ids=batch["input_ids"], use_cache=False).logits
+    targets = batch["labels"][:, 1:]
+    right = (logits.detach()[:, :-1].argmax(-1) == targets).sum() if not model.training else targets.new_zeros(())
+    return next_token_loss(logits, batch["labels"]), {"accuracy": right}
+
+
+def rows(data: Data, tokenizer: Any, path: InputPath | None, left_out: Counter[str]) -> list[dict[str, list[int]]]:
+    """Render a file's conversations to rows of input_ids and mask; count in `left_out` what is not used, and why."""
+    from data_prep.records import read_rows
+    from finetune import chat
+
+    found = []
+    for number, row in enumerate(read_rows(path), 1) if path else ():
+        rendered = chat.render(tokenizer, conversation(row, f"{path}:{number}"))
+        if len(rendered.input_ids) > data.max_length:
+            left_out["longer than max_length"] += 1
+        elif not any(rendered.mask):
+            left_out["no assistant turn"] += 1
+        else:
+            mask = rendered.mask if data.train_on == "assistant" else [1] * len(rendered.mask)
+            found.append({"input_ids": rendered.input_ids, "mask": mask})
+    return found
+
+
+def conversation(row: dict[str, Any], where: str) -> list[dict[str, str]]:
+    """Return the messages of one row.
+
+    Raises:
+        UserError: the row has neither messages nor prompt and completion.
+    """
+    from recipes.load import UserError
+
+    messages = row.get("messages")
+    if messages is None and "prompt" in row and "completion" in row:
+        prompt, completion = row["prompt"], row["completion"]
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        messages += [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
+    if not isinstance(messages, list) or not all(
+        isinstance(turn, dict)
+        and turn.get("role") in ("system", "user", "assistant")
+        and isinstance(turn.get("content"), str)
+        for turn in messages
+    ):
+        raise UserError(
+            where,
+            f"not a conversation; the columns are {', '.join(row)}",
+            'write rows like {"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]}, '
+            "or let `stage: instructions` convert the file",
+        )
+    return messages
