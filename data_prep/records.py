@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from recipes.errors import UserError
+
 Message = dict[str, str]
 ROLES = ("system", "user", "assistant")
 
@@ -91,7 +93,7 @@ def numbered_rows(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             yield number, parse_line(line)
         except ValueError as error:
-            raise _mistake(f"{path}:{number}", str(error), "one JSON object on each line") from error
+            raise UserError(f"{path}:{number}", str(error), "one JSON object on each line") from error
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def read(path: Path | str, kind: type[Row]) -> Iterator[Row]:
         try:
             yield parse(row, kind)
         except ValueError as error:
-            raise _mistake(f"{path}:{number}", str(error), expected(kind)) from error
+            raise UserError(f"{path}:{number}", str(error), expected(kind)) from error
 
 
 def parse(row: dict[str, Any], kind: type[Row]) -> Row:
@@ -218,19 +220,13 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if line.strip():
                     yield number, line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _mistake(f"{path}:{number + 1}", f"damaged gzip file ({error})", "a file that unpacks") from error
+        raise UserError(f"{path}:{number + 1}", f"damaged gzip file ({error})", "a file that unpacks") from error
     except OSError as error:
-        raise _mistake(str(path), f"cannot be read ({error.strerror or error})", "a readable file") from error
+        raise UserError(str(path), f"cannot be read ({error.strerror or error})", "a readable file") from error
 
 
 def _required(item: dataclasses.Field[Any]) -> bool:
     return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-
-
-def _mistake(where: str, what: str, write: str) -> Exception:
-    from recipes.load import UserError
-
-    return UserError(where, what, write)
 
 
 def check_messages(name: str, value: Any) -> None:
