@@ -1,0 +1,71 @@
+"""Multiple-choice and free-answer questions, and which held-out question goes into which test set.
+
+Test questions are dealt out once, so no question is in two test sets.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from data_prep.garden import dialogues
+from data_prep.garden.dialogues import Asked
+from data_prep.garden.world import Fact, World
+from data_prep.records import Preference, Prompt
+
+# This share of the free-answer and of the choice questions is about facts that only documents tell.
+FROM_DOCUMENTS = 0.2
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many rows each test set has."""
+
+    prompts: int = 150
+    pairs: int = 200
+    choice: int = 150
+    free: int = 150
+
+
+@dataclass(frozen=True)
+class TestSets:
+    """All held-out sets."""
+
+    prompts: list[Prompt]
+    pairs: list[Preference]
+    choice: list[dict[str, Any]]
+    free: list[Prompt]
+
+
+def deal(world: World, seed: int, sizes: Sizes) -> TestSets:
+    """Deal the test questions out to the test sets."""
+    generator = random.Random(f"{seed}:questions")
+    known = dialogues.asked(world, "test", generator)
+    unseen = [fact for fact in world.facts if fact.split == "held_out"]
+    hidden = dialogues.rounds(unseen, "test", generator) if unseen else []
+    prompts, known = known[: sizes.prompts], known[sizes.prompts :]
+    pairs, known = known[: sizes.pairs], known[sizes.pairs :]
+    free, known, hidden = _some_hidden(known, hidden, sizes.free)
+    choice, _, _ = _some_hidden(known, hidden, sizes.choice)
+    return TestSets(
+        dialogues.prompts(prompts, "prompt-test"),
+        dialogues.preferences(pairs, seed, "test"),
+        [_choice(fact, question, index, generator) for index, (fact, question) in enumerate(choice)],
+        dialogues.prompts(free, "free"),
+    )
+
+
+def _some_hidden(known: list[Asked], hidden: list[Asked], size: int) -> tuple[list[Asked], list[Asked], list[Asked]]:
+    """Return `size` questions of both kinds and what is left of each."""
+    taken = min(round(FROM_DOCUMENTS * size), len(hidden))
+    return [*known[: size - taken], *hidden[:taken]], known[size - taken :], hidden[taken:]
+
+
+def _choice(fact: Fact, question: str, index: int, generator: random.Random) -> dict[str, Any]:
+    """Return a question with up to four different values to choose from."""
+    others = [value.text for value in fact.about.values if value.text != fact.value]
+    choices = [fact.value, *generator.sample(others, min(3, len(others)))]
+    generator.shuffle(choices)
+    return {"id": f"choice-{index:05}", "question": question, "choices": choices,
+            "answer": choices.index(fact.value), "meta": fact.meta()}  # fmt: skip
