@@ -17,7 +17,7 @@ Message = dict[str, str]
 
 @dataclass(frozen=True)
 class Rendered:
-    """Token ids of a conversation and, for each, 1 where the loss counts it (assistant text and end of turn), else 0."""
+    """Token ids of a conversation; `mask` is 1 where the loss counts them (assistant text and end of turn), else 0."""
 
     input_ids: list[int]
     mask: list[int]
@@ -75,7 +75,7 @@ def _render_by_turns(tokenizer: Any, messages: list[Message], add_generation_pro
         if whole[: len(after)] != after or after[: len(before)] != before:
             raise UserError(
                 str(tokenizer.name_or_path),
-                f"its chat template rewrites earlier turns (turn {turn + 1}), so the assistant's tokens cannot be found",
+                f"its chat template rewrites earlier turns (turn {turn + 1}), so the loss mask cannot be found",
                 "mark them in the template with {% generation %} ... {% endgeneration %}",
             )
         mask[len(before) : len(after)] = [1] * (len(after) - len(before))

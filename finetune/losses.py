@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the summed cross-entropy in nats of labels (B, T) under logits (B, T, V), shifted by one; -100 is left out.
+    """Return the summed cross-entropy (nats) of labels (B, T) under logits (B, T, V), shifted by one; -100: left out.
 
     Only rows of `logits` that have a target are turned to float32, so a masked prompt costs no vocabulary-wide work.
     """
@@ -38,8 +38,8 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor, margin: Tensor, agreeme
     """Return the summed pairwise loss of rewards chosen, rejected (B,).
 
     -log sigma(r_c - r_r - m) (Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, eq. 1; the margin m as in Llama 2,
-    https://arxiv.org/abs/2307.09288, eq. 2), mixed with its mirror image where people disagreed: `agreement` (B,) is the
-    share of raters who preferred the chosen answer.
+    https://arxiv.org/abs/2307.09288, eq. 2), mixed with its mirror image where people disagreed: `agreement` (B,) is
+    the share of raters who preferred the chosen answer.
     """
     from torch.nn.functional import logsigmoid
 

@@ -96,7 +96,7 @@ def device_of(name: str | None = None) -> torch.device:
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """Return the torch dtype for a recipe's `dtype`; auto is float32 on CPUs (bfloat16 is 2 to 3 times slower there)."""
+    """Return the torch dtype for a recipe's `dtype`; auto is float32 on CPUs (bfloat16 is 2 to 3 times slower)."""
     import torch
 
     if name != "auto":

@@ -200,7 +200,5 @@ def new_model(architecture: Architecture, tokenizer: Any) -> Any:
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        # GPT-2's scale shrinks with depth; at this size transformers' default of 0.02 is a fraction too small to matter.
-        initializer_range=0.02,
     )
     return LlamaForCausalLM(config)

@@ -1,7 +1,8 @@
 """Direct preference optimisation (Rafailov et al. 2023, https://arxiv.org/abs/2305.18290).
 
 The reference is the model that training starts from. Its log-probs of all pairs are computed once, before the first
-step, when policy and reference are still the same weights: no second model, no second forward. Leaves out: the other losses of the family.
+step, when policy and reference are still the same weights: no second model, no second forward in a step. Leaves out:
+the other losses of the family.
 """
 
 from __future__ import annotations
