@@ -89,7 +89,7 @@ def _key(line: str) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    """Join lines; a paragraph ends at an empty line, or where a short line ends a sentence or is a heading."""
+    """Join lines; a paragraph ends at an empty line or at a line that stops well before the usual width."""
     lines = text.split("\n")
     usual = sorted(map(len, filter(None, lines)))[int(0.9 * sum(map(bool, lines)))] if text.strip() else 0
     out: list[str] = []
@@ -99,5 +99,6 @@ def _paragraphs(text: str) -> str:
             out[-1] += f" {line}"
         elif line:
             out.append(line)
-        joined = bool(line) and not (len(line) < 0.75 * usual and line.endswith((".", "!", "?", ":")))
+        ends = len(line) < (0.75 if line.endswith((".", "!", "?", ":")) else 0.6) * usual
+        joined = bool(line) and not ends
     return "\n\n".join(out)
