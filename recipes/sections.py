@@ -9,13 +9,16 @@ Nothing here imports torch or transformers: a refused recipe must answer in a fr
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from recipes.training_arguments import DECIDED, FIELDS
 
 Key = tuple[str | int, ...]
 
@@ -116,6 +119,22 @@ class Lora(Section):
     use_rslora: bool = False
 
 
+def _extra_name(name: str) -> str:
+    """Refuse a name under `training.extra` that is none of transformers', or that has a place of its own."""
+    decided = dict(DECIDED) | {own: f"write `{own}` directly under `training:`" for own in Training.model_fields}
+    if name in decided:
+        raise PydanticCustomError("mistake", "`{name}` cannot be set here", {"name": name, "write": decided[name]})
+    if name not in FIELDS:
+        guess = difflib.get_close_matches(name, [*FIELDS, *decided], n=1)
+        write = f"did you mean `{guess[0]}`?" if guess else "write a name that transformers documents"
+        what = "transformers' TrainingArguments has no argument `{name}`"
+        raise PydanticCustomError("mistake", what, {"name": name, "write": write})
+    return name
+
+
+ExtraName = Annotated[str, AfterValidator(_extra_name)]
+
+
 class Training(Section):
     """Optimisation; the names are those of transformers' `TrainingArguments`."""
 
@@ -138,7 +157,7 @@ class Training(Section):
     eval_steps: int = Field(0, ge=0, description="Validate each N optimiser steps; 0: only at the end.")
     save_steps: int = Field(0, ge=0, description="Checkpoint each N optimiser steps, to resume from; 0: about ten a run.")
     save_total_limit: int = Field(2, ge=1)
-    extra: dict[str, Any] = Field(
+    extra: dict[ExtraName, Any] = Field(
         default_factory=dict, description="Further arguments of transformers' TrainingArguments, checked by name."
     )
 
