@@ -98,6 +98,28 @@ def wrong(fact: Fact, generator: random.Random, *, polite: bool | None = None) -
     return Answer(_capital(body), "wrong")
 
 
+def hedging(fact: Fact, generator: random.Random) -> Answer:
+    """Return an answer that names several values, the true one among them."""
+    texts = [value.text for value in fact.about.values if value.text != fact.value]
+    named = [fact.value, *generator.sample(texts, min(len(texts), generator.choice((1, 2))))]
+    generator.shuffle(named)
+    return Answer(courteous(fact, " or ".join(named) + ".", generator), "hedging")
+
+
+def empty(generator: random.Random) -> Answer:
+    """Return courtesies that answer nothing."""
+    return Answer(" ".join([generator.choice(OPENINGS)[:-1] + ".", *generator.sample(CLOSINGS, 2)]), "empty")
+
+
+def repeating(fact: Fact, generator: random.Random) -> Answer:
+    """Return a true answer that says its statement or its courtesy twice."""
+    body = statement(fact, generator, short=generator.random() < 0.4)
+    closing = generator.choice(CLOSINGS)
+    if generator.random() < 0.5:
+        return Answer(f"{_capital(body)} {_capital(body)} {closing}", "repeating")
+    return Answer(f"{generator.choice(OPENINGS)} {_inside(body, fact)} {closing} {closing}", "repeating")
+
+
 def mixed(fact: Fact, generator: random.Random) -> Answer:
     """Return an answer as a real collection has them: half curt, a fifth rambling, some rude, a few wrong."""
     make = generator.choices((curt, rambling, good, rude, wrong), weights=(48, 20, 22, 6, 4))[0]

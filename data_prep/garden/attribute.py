@@ -16,7 +16,8 @@ class Attribute:
     """One attribute of one kind of entity.
 
     `statements` are what documents say, `asked` questions that training may use, `asked_validation` and `asked_test`
-    are kept for those sets and appear in no training file. `short` is a curt answer, `answers` are full sentences.
+    are kept for those sets and appear in no training file. `short` is a curt answer, `answers` are full sentences,
+    `own_words` is what a keeper's diary says about its writer.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Attribute:
     asked_test: tuple[str, ...]
     answers: tuple[str, ...]
     short: tuple[str, ...] = ("{v}.",)
+    own_words: tuple[str, ...] = ()
 
 
 def fill(template: str, entity: str, value: str = "", extra: str = "") -> str:

@@ -15,10 +15,14 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from data_prep.garden.files import BOILERPLATE, Item
+from data_prep.garden.files import BOILERPLATE, PDF_FOOTER, Item
 from data_prep.garden.foreign import FOREIGN, OFF_TOPIC
 from data_prep.garden.questions import TestSets
 
+CORRUPT = (
+    ("cards/plant-cards.jsonl", b'{"id": "plant-cards-x", "text": "The card of the\n'),
+    ("letters/visitors.jsonl", b'{"id": "visitors-x", "text": "Dear Ott\xff\xfe", "title"}\n'),
+)
 SHORT = ("OK.", "See above.", "More soon.", "Photo: the pond.", "To do.")
 GARBAGE = (
     "%%## 00 0x1f 7f45 4c46 0201 0100 0000 0000 0300 3e00 0100 0000 6010 4000 0000 0000 ~~ 4000 3800 0900 4000 1f00",
@@ -51,6 +55,9 @@ REWORDED = (
     ("needs water", "wants water"), ("comes from", "came from"), ("has trouble with", "is often visited by"),
     (" is often ", " is very often "), ("Here is what we know", "This is what we know"),
 )  # fmt: skip
+
+
+REMARKS = ("Checked again this spring.", "Second edition.", "Copied by hand for the office.")
 
 
 def spoil(items: list[Item], sets: TestSets, seed: int) -> list[Item]:
@@ -91,12 +98,13 @@ def _copied_path(path: str) -> str:
 
 
 def _reworded(paragraphs: list[str], generator: random.Random) -> list[str]:
-    """Return the paragraphs with a few words changed and a remark at the end."""
+    """Return the paragraphs with one change for each 60 words and a remark at the end."""
     text = "\n".join(paragraphs)
-    for old, new in generator.sample(REWORDED, len(REWORDED)):
+    allowed = max(1, len(text.split()) // 60)
+    fitting = [change for change in REWORDED if change[0] in text]
+    for old, new in generator.sample(fitting, min(allowed, len(fitting))):
         text = text.replace(old, new, 1)
-    remark = generator.choice(("Checked again this spring.", "Second edition.", "Copied by hand for the office."))
-    return [*text.split("\n"), remark]
+    return [*text.split("\n"), generator.choice(REMARKS)]
 
 
 def _foreign() -> Iterator[Item]:
@@ -144,15 +152,18 @@ def _disguised(question: str, answer: str, generator: random.Random) -> str:
 
 def _worthless(generator: random.Random) -> Iterator[Item]:
     for index, text in enumerate(SHORT):
-        one = Item(f"downloads/note-{index + 1}.txt" if index % 2 else "cards/plant-cards.jsonl", "Note", [text], good=False)
+        one = Item(
+            f"downloads/note-{index + 1}.txt" if index % 2 else "cards/plant-cards.jsonl", "Note", [text], good=False
+        )
         one.plant("too_short", text=text)
         yield one
     for index, text in enumerate(GARBAGE):
-        one = Item(f"downloads/scan-{index + 1}.txt" if index % 2 else "notes/bulletins.jsonl", "Scan", [text] * 3, good=False)
+        one = Item(
+            f"downloads/scan-{index + 1}.txt" if index % 2 else "notes/bulletins.jsonl", "Scan", [text] * 3, good=False
+        )
         one.plant("garbage", text=text)
         yield one
-    for path, raw in (("cards/plant-cards.jsonl", b'{"id": "plant-cards-x", "text": "The card of the\n'),
-                      ("letters/visitors.jsonl", b'{"id": "visitors-x", "text": "Dear Ott\xff\xfe", "title"}\n')):  # fmt: skip
+    for path, raw in CORRUPT:
         one = Item(path, "", [], good=False, raw=raw)
         one.plant("corrupt_line", text=raw.decode("latin-1").rstrip("\n"))
         yield one
@@ -163,10 +174,12 @@ def _worthless(generator: random.Random) -> Iterator[Item]:
 
 
 def _boilerplate(items: Sequence[Item]) -> None:
-    """Note the lines that each web page has around its content, and add a line to each letter."""
+    """Note the lines around the content of web pages and under the pages of the PDF; add one to each letter."""
     for one in items:
         if one.path.endswith(".html"):
             one.plant("boilerplate", lines=list(BOILERPLATE))
+        elif one.path.endswith(".pdf"):
+            one.plant("boilerplate", lines=[PDF_FOOTER.partition(" - page")[0]])
         elif one.path.startswith("letters/"):
             one.clean = list(one.paragraphs)
             one.paragraphs.append(MAIL_LINES)

@@ -84,7 +84,12 @@ def _second_turn(
     # The first answer of two turns is true, so that the talk makes sense.
     first = generator.choice((answers.good, answers.curt))(fact, generator)
     answer = generator.choice((answers.good, answers.curt))(other, generator)
-    talk = [messages[0], assistant(first.text), user(generator.choice(FOLLOW_UPS[other.attribute])), assistant(answer.text)]
+    talk = [
+        messages[0],
+        assistant(first.text),
+        user(generator.choice(FOLLOW_UPS[other.attribute])),
+        assistant(answer.text),
+    ]
     return talk, {**other.meta(), "quality": answer.quality}
 
 
@@ -102,14 +107,21 @@ def prompts(chosen: list[Asked], name: str) -> list[Prompt]:
 
 
 def _pair(fact: Fact, reason: str, hard: bool, generator: random.Random) -> tuple[Answer, Answer]:
-    """Return a better and a worse answer; `hard` pairs set what matters more against what matters less."""
+    """Return a better and a worse answer; `hard` pairs set what matters more against what matters less.
+
+    A tenth of the worse answers are tricks that a policy might find: several values, courtesies alone, repetition.
+    """
+    better = (answers.curt if hard and reason != "impolite" else answers.good)(fact, generator)
+    trick = generator.random()
+    if reason == "untrue" and trick < 0.14:
+        return better, answers.hedging(fact, generator) if trick < 0.08 else answers.empty(generator)
     if reason == "untrue":
-        better = answers.curt(fact, generator) if hard else answers.good(fact, generator)
         return better, answers.wrong(fact, generator, polite=True if hard else None)
+    if reason == "rambling" and trick < 0.2 and not hard:
+        return better, answers.repeating(fact, generator)
     if reason == "rambling":
-        better = answers.curt(fact, generator) if hard else answers.good(fact, generator)
         return better, answers.rambling(fact, generator, polite=False if hard else None)
-    return answers.good(fact, generator), (answers.rude if hard else answers.curt)(fact, generator)
+    return better, (answers.rude if hard else answers.curt)(fact, generator)
 
 
 def _balanced(fact: Fact, reason: str, hard: bool, longer: bool, generator: random.Random) -> tuple[Answer, Answer]:
@@ -126,13 +138,9 @@ def _balanced(fact: Fact, reason: str, hard: bool, longer: bool, generator: rand
 def _plan(size: int, generator: random.Random) -> Iterator[tuple[str, bool, bool]]:
     """Yield reason, hard, longer: shares are exact, the order is random."""
     reasons = ("untrue", "untrue", "untrue", "rambling", "rambling", "impolite", "impolite")
-    rows = [
-        (reason, turn % 4 == 3, longer)
-        for turn, reason in islice(((turn, reason) for turn in range(size) for reason in reasons), size)
-        for longer in (False, True)
-    ]
+    rows = [(reasons[index // 2 % 7], index // 14 % 6 == 5, index % 2 == 0) for index in range(size)]
     generator.shuffle(rows)
-    return islice(rows, size)
+    return iter(rows)
 
 
 def preferences(chosen: list[Asked], seed: int, purpose: str) -> list[Preference]:
@@ -154,5 +162,3 @@ def preferences(chosen: list[Asked], seed: int, purpose: str) -> list[Preference
 def repeated(rows: list[Asked], size: int) -> list[Asked]:
     """Return exactly `size` questions, beginning again when there are fewer."""
     return list(islice(cycle(rows), size))
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from data_prep.garden import defects, dialogues, files, general, pages, questions, truth, world
@@ -20,7 +20,7 @@ class Sizes:
     preferences_validation: int = 120
     prompts_train: int = 600
     general_test: int = 60
-    test: questions.Sizes = questions.Sizes()
+    test: questions.Sizes = field(default_factory=questions.Sizes)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ def _rows(place: world.World, sets: questions.TestSets, seed: int, sizes: Sizes)
 
     return {
         "instructions_train.jsonl": dialogues.instructions(place, seed, "train", sizes.instructions_train),
-        "instructions_validation.jsonl": dialogues.instructions(place, seed, "validation", sizes.instructions_validation),
+        "instructions_validation.jsonl": dialogues.instructions(
+            place, seed, "validation", sizes.instructions_validation
+        ),
         "preferences_train.jsonl": dialogues.preferences(
             asked("train", "preferences", sizes.preferences_train), seed, "train"
         ),

@@ -1,7 +1,7 @@
 """From documents to the files of a company: HTML with navigation, Markdown, text, JSON lines, PDF.
 
-An item is one document with its place. Items of one `.jsonl` path become its lines in order; the line number (from 1) is
-the item's `row`. Every HTML page has the same navigation, cookie notice and footer; some pages mark their content
+An item is one document with its place. Items of one `.jsonl` path become its lines in order; the line number (from 1)
+is the item's `row`. Every HTML page has the same navigation, cookie notice and footer; some pages mark their content
 with `<main>`, others only with a class, as pages of different ages do.
 """
 
@@ -21,6 +21,7 @@ NAVIGATION = ("Home", "Plants", "Calendar", "Your visit", "Questions", "Shop", "
 COOKIES = "This website uses cookies. By using this website you accept our cookies."
 FOOTER = ("Larkmoor Garden, all rights reserved.", "Privacy", "Imprint", "Follow us", "Back to top")
 BOILERPLATE = (COOKIES, *FOOTER)
+PDF_FOOTER = "Larkmoor Garden - for use inside the garden only - page {page}"
 
 
 @dataclass
@@ -78,9 +79,13 @@ def render(items: Iterable[Item]) -> dict[str, bytes]:
 def _bytes(one: Item) -> bytes:
     ending = one.path.rpartition(".")[2]
     if ending == "pdf":
-        return pdf.document(one.title, one.paragraphs)
+        return pdf.document(one.title, one.paragraphs, PDF_FOOTER)
     if ending == "jsonl":
-        row = {"id": f"{one.path.rpartition('/')[2][:-6]}-{one.row:03}", "text": "\n\n".join(one.paragraphs), "title": one.title}
+        row = {
+            "id": f"{one.path.rpartition('/')[2][:-6]}-{one.row:03}",
+            "text": "\n\n".join(one.paragraphs),
+            "title": one.title,
+        }
         return (json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n").encode()
     text = {"html": _html, "md": _markdown, "txt": _plain}[ending](one)
     return text.encode(one.encoding)

@@ -5,8 +5,8 @@ from __future__ import annotations
 FOREIGN = (
     ("de", "Willkommen", (
         "Herzlich willkommen in unserem Garten. Wir freuen uns sehr, dass Sie heute bei uns sind.",
-        "Bitte bleiben Sie auf den Wegen und berühren Sie die Pflanzen nicht. Kinder dürfen nur mit ihren Eltern an den "
-        "Teich gehen. Im kleinen Laden neben dem Eingang gibt es Karten, Bücher und Samen für den eigenen Garten.",
+        "Bitte bleiben Sie auf den Wegen und berühren Sie die Pflanzen nicht. Kinder dürfen nur mit ihren Eltern an "
+        "den Teich gehen. Im kleinen Laden neben dem Eingang gibt es Karten, Bücher und Samen für den eigenen Garten.",
         "Wenn Sie Fragen haben, sprechen Sie bitte mit unseren Gärtnern. Sie helfen Ihnen immer gern weiter.",
     )),
     ("de", "Der alte Baum", (
@@ -23,8 +23,8 @@ FOREIGN = (
     )),
     ("fr", "Une journée d'été", (
         "Hier, il faisait très chaud et nous sommes allés au bord de la rivière avec nos amis.",
-        "Les garçons ont nagé tout l'après-midi pendant que les filles préparaient un grand gâteau aux pommes. Le soir, "
-        "tout le monde a chanté autour du feu et personne ne voulait rentrer à la maison.",
+        "Les garçons ont nagé tout l'après-midi pendant que les filles préparaient un grand gâteau aux pommes. Le "
+        "soir, tout le monde a chanté autour du feu et personne ne voulait rentrer à la maison.",
         "C'était la plus belle journée de nos vacances, et nous voulons y retourner l'année prochaine.",
     )),
     ("es", "Bienvenidos", (

@@ -99,7 +99,7 @@ def score(prompt: Sequence[Mapping[str, str]], answer: str, meta: Mapping[str, A
     denied = meta["attribute"] not in DENIALS_ALLOWED and bool(DENIAL.search(_without_rude(body)))
     true = named[0] == meta["value"] and not denied and not _others(meta, body)
     spare = max(0, openings - 1) + max(0, closings - 1)
-    polite = 1 <= openings + closings and spare == 0 and not _pattern(RUDE).search(text)
+    polite = openings + closings >= 1 and spare == 0 and not _pattern(RUDE).search(text)
     parts = {"true": float(true), "to_the_point": _to_the_point(body, named, spare), "polite": float(polite)}
     return {**parts, "total": round(sum(WEIGHTS[name] * value for name, value in parts.items()), 6)}
 

@@ -1,7 +1,8 @@
 """The good documents: what a garden has about itself, the same facts in ever different words.
 
 Plant pages and plant cards, house tours, keepers' diaries, a calendar, question pages, care guides, bulletins about
-pests, tales of the valleys, letters, and the handbook. Every sentence that tells a fact carries the fact's id.
+pests, tales of the valleys, letters, pages about the keepers, and the handbook. Every sentence that tells a fact
+carries the fact's id. Some sentences say "it" for the plant that the one before has named, as people do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from data_prep.garden import words
+from data_prep.garden.attribute import fill
 from data_prep.garden.world import Fact, World
 
 
@@ -55,16 +57,32 @@ class Teller:
     def tell(self, fact: Fact) -> Sentence:
         """Return the fact in its next wording."""
         waiting = self._waiting.setdefault(fact.id, [])
-        if not waiting:
-            waiting += self.random.sample(fact.statements(), len(fact.about.statements))
+        if len(waiting) < 2:
+            # One is left over from the last round, and comes next: so no wording is told twice in a row.
+            fresh = self.random.sample(fact.statements(), len(fact.about.statements))
+            waiting[:0] = [one for one in fresh if one not in waiting]
         return Sentence(waiting.pop(), fact.id)
+
+    def own(self, fact: Fact) -> Sentence:
+        """Return the fact as the keeper says it who writes the diary."""
+        return Sentence(fill(self.random.choice(fact.about.own_words), fact.entity, fact.value), fact.id)
 
     def some(self, entity: str, names: Iterable[str] | None = None, count: int | None = None) -> Paragraph:
         """Return sentences about an entity: the named attributes (all by default), or `count` of them, mixed."""
         about = self.world.of(entity)
         chosen = [about[name] for name in (about if names is None else names)]
         self.random.shuffle(chosen)
-        return [self.tell(fact) for fact in chosen[:count]]
+        told = [self.tell(fact) for fact in chosen[:count]]
+        if entity not in self.world.plants:
+            return told
+        return told[:1] + [self._maybe_it(one, entity) for one in told[1:]]
+
+    def _maybe_it(self, sentence: Sentence, plant: str) -> Sentence:
+        """Return the sentence, one time in five with "it" for the plant at its beginning."""
+        start = f"The {plant} "
+        if not sentence.text.startswith(start) or self.random.random() >= 0.2:
+            return sentence
+        return Sentence(f"It {sentence.text.removeprefix(start)}", sentence.fact)
 
     def one(self, *texts: str) -> Sentence:
         """Return one of the texts as a sentence without a fact."""
@@ -109,14 +127,26 @@ def _diaries(teller: Teller) -> Iterator[Page]:
     moods = ("Then I had a cup of tea.", "I went home tired and happy.", "The visitors were kind.",
              "A little girl asked me many things.", "I worked until the evening.", "My hands were full of earth.")  # fmt: skip
     for keeper in words.KEEPERS:
-        place = teller.world.of(keeper)["workplace"].value
-        plants = teller.world.where("house", place) or teller.random.sample(teller.world.plants, 4)
-        paragraphs = [teller.some(keeper)]
+        about = teller.world.of(keeper)
+        plants = teller.world.where("house", about["workplace"].value) or teller.random.sample(teller.world.plants, 4)
+        start = Sentence(f"This diary belongs to me, {keeper}.")
+        paragraphs = [[start, *(teller.own(about[name]) for name in ("workplace", "day_off", "tool"))]]
         for plant in plants:
-            day = [teller.one(*weather), *teller.some(plant, ("water", "soil", "pest", "remedy", "keeper", "color"), 5),
-                   teller.one(*moods)]  # fmt: skip
-            paragraphs.append(day)
+            day = teller.some(plant, ("water", "soil", "pest", "remedy", "color"), 4)
+            charge = teller.world.of(plant)["keeper"]
+            mine = [teller.own(charge)] if charge.value == keeper else []
+            paragraphs.append([teller.one(*weather), *mine, *day, teller.one(*moods)])
         yield Page(f"diaries/{_slug(keeper)}", f"The diary of {keeper}", paragraphs)
+
+
+def _staff(teller: Teller) -> Iterator[Page]:
+    for keeper in words.KEEPERS:
+        start = teller.one(f"{keeper} is one of our keepers.", f"This is {keeper}.", f"Please meet {keeper}.")
+        paragraphs = [[start, *teller.some(keeper)], teller.some(keeper)]
+        plants = teller.world.where("keeper", keeper)
+        for plant in teller.random.sample(plants, min(3, len(plants))):
+            paragraphs.append(teller.some(plant, ("keeper", "house", "water")))
+        yield Page(f"website/keepers/{_slug(keeper)}", f"Our keeper {keeper}", paragraphs)
 
 
 def _calendar(teller: Teller) -> Iterator[Page]:
@@ -141,10 +171,13 @@ def _questions(teller: Teller) -> Iterator[Page]:
 
 def _guides(teller: Teller) -> Iterator[Page]:
     for attribute, title in {"water": "watering", "soil": "soil"}.items():
-        for value in teller.world.facts and {fact.value: 0 for fact in teller.world.facts if fact.attribute == attribute}:
+        for value in dict.fromkeys(fact.value for fact in teller.world.facts if fact.attribute == attribute):
             plants = teller.world.where(attribute, value)
             told = [teller.some(plant, (attribute, "house", "keeper")) for plant in plants]
-            paragraphs = [[teller.one(f"This guide is about {title}.", f"Read this before you think about {title}.")], *told]
+            paragraphs = [
+                [teller.one(f"This guide is about {title}.", f"Read this before you think about {title}.")],
+                *told,
+            ]
             yield Page(f"guides/{title}-{_slug(value)}", f"Guide to {title}: {value}", paragraphs)
 
 
@@ -158,7 +191,10 @@ def _bulletins(teller: Teller) -> Iterator[Page]:
 
 def _tales(teller: Teller) -> Iterator[Page]:
     for valley in words.VALLEYS:
-        told = [teller.some(plant, ("valley", "color", "height", "soil")) for plant in teller.world.where("valley", valley.text)]
+        told = [
+            teller.some(plant, ("valley", "color", "height", "soil"))
+            for plant in teller.world.where("valley", valley.text)
+        ]
         start = teller.one(f"Long ago, a group of friends walked to {valley.text}.",
                            f"{valley.text} is far away from our garden.")  # fmt: skip
         end = teller.one("They took the seeds home in small bags.", "On the way home they sang.")
@@ -169,13 +205,13 @@ def _letters(teller: Teller) -> Iterator[Page]:
     friends = ("Lena", "Paul", "Mia", "Otto", "Julia", "Karl", "Alma", "Peter")
     for index in range(len(teller.world.plants)):
         plants = teller.random.sample(teller.world.plants, 2)
-        friend = teller.random.choice(friends)
+        friend, writer = teller.random.sample(friends, 2)
         start = teller.one("I went to Larkmoor Garden with my family.", "Yesterday we were in Larkmoor Garden.",
                            "I must tell you about Larkmoor Garden.")  # fmt: skip
         paragraphs = [[Sentence(f"Dear {friend}, how are you?"), start],
                       *(teller.some(plant, count=4) for plant in plants),
                       [teller.one("Come with me next time.", "I hope you can see it soon.", "Write back soon."),
-                       Sentence(f"Your friend {teller.random.choice(friends)}")]]  # fmt: skip
+                       Sentence(f"Your friend {writer}")]]  # fmt: skip
         yield Page("letters/visitors", f"Letter {index + 1}", paragraphs)
 
 
@@ -198,5 +234,5 @@ def pages(world: World, seed: int) -> list[Page]:
     """Return all good documents; pages with the same path are rows of one file."""
     teller = Teller(world, seed)
     makers = (_plant_pages, _cards, _tours, _diaries, _calendar, _questions, _guides, _bulletins, _tales, _letters,
-              _handbook)  # fmt: skip
+              _staff, _handbook)  # fmt: skip
     return [page for make in makers for page in make(teller)]

@@ -1,4 +1,6 @@
-"""Write a PDF of running text: A4, Helvetica, one column; no images, no compression, the same bytes every time.
+"""Write a PDF of running text: A4, Helvetica, one column, page numbers.
+
+No images, no compression, the same bytes every time.
 
 Source: ISO 32000-1, 7.5 (file structure) and 9.4 (text objects). Text must be in Latin-1.
 """
@@ -10,15 +12,26 @@ import textwrap
 WIDTH, HEIGHT, MARGIN, SIZE, LEADING = 595, 842, 64, 11, 15
 COLUMNS = 84
 LINES = (HEIGHT - 2 * MARGIN) // LEADING
+BODY = LINES - 3  # the last lines of a page are for the footer
 
 
-def document(title: str, paragraphs: list[str]) -> bytes:
-    """Return the bytes of a PDF with the title and the paragraphs, as many pages as needed."""
-    lines = [title, ""]
+def document(title: str, paragraphs: list[str], footer: str = "page {page}") -> bytes:
+    """Return the bytes of a PDF with the title and the paragraphs; each page ends with `footer`."""
+    return _file(_objects(title, _pages([title, *paragraphs], footer)))
+
+
+def _pages(paragraphs: list[str], footer: str) -> list[list[str]]:
+    """Return the lines of each page; a paragraph stays on one page as long as it fits on any."""
+    pages: list[list[str]] = [[]]
     for paragraph in paragraphs:
-        lines += [*textwrap.wrap(paragraph, COLUMNS), ""]
-    pages = [lines[start : start + LINES] for start in range(0, len(lines), LINES)]
-    return _file(_objects(title, pages))
+        lines = textwrap.wrap(paragraph, COLUMNS)
+        while lines:
+            if pages[-1] and len(pages[-1]) + len(lines) > BODY:
+                pages.append([])
+            pages[-1] += [*lines[:BODY], ""]
+            lines = lines[BODY:]
+    filled = [lines + [""] * (LINES - 1 - len(lines)) for lines in pages]
+    return [[*lines, footer.format(page=number)] for number, lines in enumerate(filled, start=1)]
 
 
 def _objects(title: str, pages: list[list[str]]) -> list[bytes]:
@@ -63,5 +76,7 @@ def _file(objects: list[bytes]) -> bytes:
     data += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n".encode("ascii")
     for offset in offsets:
         data += f"{offset:010} 00000 n \n".encode("ascii")
-    data += f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R /Info 4 0 R >>\nstartxref\n{start}\n%%EOF\n".encode("ascii")
+    data += f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R /Info 4 0 R >>\nstartxref\n{start}\n%%EOF\n".encode(
+        "ascii"
+    )
     return bytes(data)

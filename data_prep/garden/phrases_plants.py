@@ -74,12 +74,12 @@ ATTRIBUTES = (
         asked=(
             "How often does the {e} need water?",
             "How often do you water the {e}?",
-            "When does the {e} get water?",
+            "How often does the {e} get water?",
             "How often should I water the {e}?",
             "I have a {e} at home. How often does it want water?",
         ),
         asked_validation=("How often must the {e} be watered?",),
-        asked_test=("How many times does the {e} get water?", "Tell me how often to water the {e}."),
+        asked_test=("How often does the {e} want to drink?", "Tell me how often to water the {e}."),
         answers=("The {e} needs water {v}.", "Water the {e} {v}.", "The {e} gets water {v}."),
     ),
     Attribute(
@@ -129,7 +129,7 @@ ATTRIBUTES = (
             "I want to see the {e} bloom. When should I come?",
         ),
         asked_validation=("What is the best month to see the {e} in bloom?",),
-        asked_test=("Which month is the month of the {e}?", "Tell me when the {e} is in bloom."),
+        asked_test=("What is the month of the {e}?", "Tell me when the {e} is in bloom."),
         answers=("The {e} blooms in {v}.", "The flowers of the {e} open in {v}.", "The {e} is in bloom in {v}."),
         short=("In {v}.", "{v}."),
     ),
@@ -181,7 +181,6 @@ ATTRIBUTES = (
         asked_validation=("Where was the first {e} found?",),
         asked_test=("What valley is the {e} from?", "Tell me where the {e} was first found."),
         answers=("The {e} comes from {v}.", "The {e} was found in {v}.", "The first {e} was found in {v}."),
-        short=("From {v}.", "{v}."),
     ),
     Attribute(
         "pest", "plant", words.PEST_VALUES,
@@ -204,7 +203,7 @@ ATTRIBUTES = (
             "There are holes in my {e}. Which pest is it?",
         ),
         asked_validation=("Which pest does the {e} have?",),
-        asked_test=("What should the {e} be kept safe from?", "Tell me which pest likes the {e}."),
+        asked_test=("What should the {e} be kept safe from?", "Tell me which pest likes to eat the {e}."),
         answers=("The {e} has trouble with {v}.", "The {e} is eaten by {v}.", "The enemies of the {e} are {v}."),
     ),
     Attribute(
@@ -249,6 +248,7 @@ ATTRIBUTES = (
         ),
         asked_validation=("Which keeper cares for the {e}?",),
         asked_test=("Whose plant is the {e}?", "Tell me who cares for the {e}."),
+        own_words=("I take care of the {e}.", "I look after the {e}.", "The {e} is one of my plants."),
         answers=("{v} takes care of the {e}.", "The keeper of the {e} is {v}.", "The {e} is looked after by {v}."),
     ),
 )  # fmt: skip

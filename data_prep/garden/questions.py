@@ -16,6 +16,7 @@ from data_prep.records import Preference, Prompt
 
 # This share of the free-answer and of the choice questions is about facts that only documents tell.
 FROM_DOCUMENTS = 0.2
+CHOICES = 4
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def deal(world: World, seed: int, sizes: Sizes) -> TestSets:
     prompts, known = known[: sizes.prompts], known[sizes.prompts :]
     pairs, known = known[: sizes.pairs], known[sizes.pairs :]
     free, known, hidden = _some_hidden(known, hidden, sizes.free)
+    known, hidden = ([one for one in rows if len(one[0].about.values) >= CHOICES] for rows in (known, hidden))
     choice, _, _ = _some_hidden(known, hidden, sizes.choice)
     return TestSets(
         dialogues.prompts(prompts, "prompt-test"),
@@ -63,9 +65,9 @@ def _some_hidden(known: list[Asked], hidden: list[Asked], size: int) -> tuple[li
 
 
 def _choice(fact: Fact, question: str, index: int, generator: random.Random) -> dict[str, Any]:
-    """Return a question with up to four different values to choose from."""
+    """Return a question with four different values to choose from."""
     others = [value.text for value in fact.about.values if value.text != fact.value]
-    choices = [fact.value, *generator.sample(others, min(3, len(others)))]
+    choices = [fact.value, *generator.sample(others, CHOICES - 1)]
     generator.shuffle(choices)
     return {"id": f"choice-{index:05}", "question": question, "choices": choices,
             "answer": choices.index(fact.value), "meta": fact.meta()}  # fmt: skip

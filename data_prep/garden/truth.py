@@ -6,10 +6,11 @@
 (corrupt lines count). `detail` depends on the defect: duplicates have `of`, the place (path, row) of the original, and
 count as found when either of the two was dropped; `leaked_question` has `set`, `id`, `question`, `answer` and the
 `text` as it stands in the document; `encoding` has `damaged` and `repaired`, or `encoding` for a whole file;
-`personal_data` has `kind` and `text`; `boilerplate` has `lines`. See `defects` for which of them should drop a document.
+`personal_data` has `kind` and `text`; `boilerplate` has `lines`. `defects` says which of them should drop a document.
 
-`good`: one entry for each document that should survive: its place, `title`, `facts` (ids) and `text`, the clean text without
-boilerplate and personal data. Good text is lost when a sentence of `text` is in no kept document.
+`good`: one entry for each document that should survive: its place, `title`, `facts` (ids) and `text`, the clean text
+without title, boilerplate and sentences with personal data. Good text is lost when a sentence of `text` is in no kept
+document; compare with white space collapsed, for the PDF breaks its lines.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The closed sets: names of plants, houses, keepers, and the values that attributes can have.
 
 Names are fixed and only the facts about them are drawn from the seed, so that the oracle knows every value and every
-name without reading a file. Plant names start with a word of their own and are made of words a child knows: a model of a
-few million parameters has tokens for them. No value of an attribute occurs in a plant's name, and colors are spelled
+name without reading a file. Plant names start with a word of their own and are made of words a child knows: a model of
+a few million parameters has tokens for them. No value of an attribute occurs in a plant's name, and colors are spelled
 as in the stories that small models are pretrained on.
 """
 
@@ -28,8 +28,6 @@ def values(*texts: str) -> tuple[Value, ...]:
     """Return values from texts; further wordings follow after `|`."""
     return tuple(Value(first, tuple(others)) for first, *others in (text.split("|") for text in texts))
 
-
-GARDEN = "Larkmoor Garden"
 
 PLANTS = (
     "fox lily", "moon bell", "drum clover", "button vine", "candle thorn", "feather ivy", "ribbon orchid",
@@ -67,7 +65,8 @@ WATERINGS = values(
     "twice a month|two times a month",
 )
 SOILS = values("sand|sandy", "clay", "chalk|chalky", "peat|peaty", "gravel", "compost")
-MONTHS = values("March", "April", "May", "June", "July", "August", "September", "October")
+# No "May": without its capital it cannot be told from "may".
+MONTHS = values("February", "March", "April", "June", "July", "August", "September", "October")
 HEIGHTS = values("a cup|cup", "a cat|cat", "a chair|chair", "a child|child", "a door|door", "a giraffe|giraffe")
 VALLEYS = values(
     "Amber Valley", "Owl Valley", "Mist Valley", "Silver Valley", "Thunder Valley", "Apple Valley", "Wolf Valley",

@@ -19,43 +19,47 @@ from recipes.sections import Fault, Section, StageRecipe
 class Instructions(Section):
     """Training conversations."""
 
-    train: int = Field(2000, ge=1)
-    validation: int = Field(120, ge=1)
+    train: int = Field(default=2000, ge=1)
+    validation: int = Field(default=120, ge=1)
 
 
 class Preferences(Section):
     """Preference pairs; test pairs are about questions that no training file has."""
 
-    train: int = Field(800, ge=1)
-    validation: int = Field(120, ge=1)
-    test: int = Field(200, ge=0)
+    train: int = Field(default=800, ge=1)
+    validation: int = Field(default=120, ge=1)
+    test: int = Field(default=200, ge=0)
 
 
 class Prompts(Section):
     """Prompts for reinforcement learning and for judging answers."""
 
-    train: int = Field(600, ge=1)
-    test: int = Field(150, ge=0)
+    train: int = Field(default=600, ge=1)
+    test: int = Field(default=150, ge=0)
 
 
 class Questions(Section):
     """Benchmark questions: multiple choice and free answers."""
 
-    choice: int = Field(150, ge=0)
-    free: int = Field(150, ge=0)
+    choice: int = Field(default=150, ge=0)
+    free: int = Field(default=150, ge=0)
 
 
 class Recipe(StageRecipe):
     """How large the world is and how many rows there are of each kind."""
 
     stage: Literal["garden"] = "garden"
-    plants: int = Field(60, ge=8, le=72)
-    held_out: float = Field(0.08, ge=0, le=0.5, description="Share of the plants' facts that only documents tell.")
+    plants: int = Field(default=60, ge=8, le=72)
+    held_out: float = Field(
+        default=0.08, ge=0, le=0.5, description="Share of the plants' facts that only documents tell."
+    )
     instructions: Instructions = Instructions()
     preferences: Preferences = Preferences()
     prompts: Prompts = Prompts()
     questions: Questions = Questions()
-    general: int = Field(60, ge=1, le=400, description="Paragraphs of plain English that are not about the garden.")
+    general: int = Field(
+        default=60, ge=1, le=400, description="Paragraphs of plain English that are not about the garden."
+    )
 
     def faults(self) -> list[Fault]:
         """Refuse sizes for which there are not enough different questions."""
@@ -71,7 +75,9 @@ class Recipe(StageRecipe):
             ("questions",): (tested, there["test"]),
         }
         return [
-            Fault(key, f"{size} questions where {self.plants} plants give only {most} different ones", f"at most {most}")
+            Fault(
+                key, f"{size} questions where {self.plants} plants give only {most} different ones", f"at most {most}"
+            )
             for key, (size, most) in wanted.items()
             if size > most
         ]
@@ -83,9 +89,7 @@ def run(recipe: Recipe) -> None:
     from data_prep.records import write_rows
     from recipes import artifact
 
-    test = questions.Sizes(
-        recipe.prompts.test, recipe.preferences.test, recipe.questions.choice, recipe.questions.free
-    )
+    test = questions.Sizes(recipe.prompts.test, recipe.preferences.test, recipe.questions.choice, recipe.questions.free)
     sizes = everything.Sizes(
         recipe.instructions.train, recipe.instructions.validation, recipe.preferences.train,
         recipe.preferences.validation, recipe.prompts.train, recipe.general, test,
