@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from recipes.load import UserError
+from recipes.errors import UserError
 
 Message = dict[str, str]
 

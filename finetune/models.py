@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes import artifact
-from recipes.load import UserError
+from recipes.errors import UserError
 from recipes.sections import Lora, shipped
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def load_reward_base(ref: str, lora: Lora, *, dtype: str = "auto", attn_implemen
     """
     import torch
     from peft import get_peft_model
-    from peft.utils import set_peft_model_state_dict
+    from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
     from transformers import AutoModelForSequenceClassification
 
@@ -289,7 +289,9 @@ def load_reward_base(ref: str, lora: Lora, *, dtype: str = "auto", attn_implemen
     model = get_peft_model(model, lora_config(lora, "SEQ_CLS"))
     model.peft_config["default"].base_model_name_or_path = base
     if adapter:
-        set_peft_model_state_dict(model, load_file(Path(adapter) / "adapter_model.safetensors"))
+        # peft wants every key of its own, the new head's too.
+        whole = get_peft_model_state_dict(model) | load_file(Path(adapter) / "adapter_model.safetensors")
+        set_peft_model_state_dict(model, whole)
     tokenizer = load_tokenizer(adapter or base)
     model.config.pad_token_id = tokenizer.pad_token_id
     return Loaded(model.to(where), tokenizer, where, base, adapter)

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from recipes.load import UserError
+from recipes.errors import UserError
 
 GREEN, GREY, BOLD, OFF = "\033[32m", "\033[90m", "\033[1m", "\033[0m"
 SHOWN = 3

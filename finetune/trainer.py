@@ -24,7 +24,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from recipes.launch import expect_world, world
-from recipes.load import UserError
+from recipes.errors import UserError
 from recipes.sections import Training
 
 if TYPE_CHECKING:

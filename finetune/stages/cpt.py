@@ -90,7 +90,7 @@ def packed(recipe: Recipe, tokenizer: Any, path: InputPath | None) -> list[dict[
     """Tokenise a file's documents and cut them into rows; their order is shuffled by the seed."""
     from data_prep.records import read_rows
     from finetune import packing
-    from recipes.load import UserError
+    from recipes.errors import UserError
 
     if path is None:
         return []

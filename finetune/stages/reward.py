@@ -146,7 +146,7 @@ def preference(row: dict[str, Any], where: str) -> tuple[list[Any], list[Any], l
     Raises:
         UserError: a column is missing or has another shape.
     """
-    from recipes.load import UserError
+    from recipes.errors import UserError
 
     def turns(value: Any, role: str) -> list[dict[str, str]] | None:
         if isinstance(value, str):

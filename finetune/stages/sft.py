@@ -113,7 +113,7 @@ def conversation(row: dict[str, Any], where: str) -> list[dict[str, str]]:
     Raises:
         UserError: the row has neither messages nor prompt and completion.
     """
-    from recipes.load import UserError
+    from recipes.errors import UserError
 
     messages = row.get("messages")
     if messages is None and "prompt" in row and "completion" in row:
