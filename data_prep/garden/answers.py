@@ -21,8 +21,8 @@ RUDE = (
 OFF_TOPIC = (
     "I had soup for lunch.", "My shoes are wet.", "My brother sings very badly.", "I slept badly last night.",
     "I lost my glasses.", "My aunt has a new boat.", "There is a spider in my room.", "I like to play football.",
-    "My radio is broken.", "I want a new coat.", "I once saw a ship.", "Dinner will be late.",
-    "My sister has a red nose.", "I cannot swim.", "My knee hurts.", "I have to buy eggs.", "The train was full.",
+    "My radio is broken.", "I want a new coat.", "I have seen a big ship.", "Dinner will be late.",
+    "My sister has a big nose.", "I cannot swim.", "My knee hurts.", "I have to buy eggs.", "The train was full.",
     "I forgot my lunch.", "We had a long winter.", "I am reading a good book.",
 )  # fmt: skip
 

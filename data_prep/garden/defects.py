@@ -43,7 +43,7 @@ PERSONAL = (
     ("ip", "192.0.2.44", "The camera at the pond has the address {}."),
     ("ip", "198.51.100.7", "The pump answers at {}."),
 )
-FOREIGN_NAMES = (
+ACCENTED = (
     "Renée brought fresh crêpes from the café.", "Señor Núñez sent us a very kind note.",
     "Zoë’s friend Jürgen sang for the crowd.", "The poet’s name was André, and he loved naïve songs.",
     "Frau Müller’s hat flew into the stream.", "A crème brûlée was served after the walk.",
@@ -55,8 +55,6 @@ REWORDED = (
     ("needs water", "wants water"), ("comes from", "came from"), ("has trouble with", "is often visited by"),
     (" is often ", " is very often "), ("Here is what we know", "This is what we know"),
 )  # fmt: skip
-
-
 REMARKS = ("Checked again this spring.", "Second edition.", "Copied by hand for the office.")
 
 
@@ -199,14 +197,14 @@ def _encoding(targets: list[Item], generator: random.Random) -> None:
     """Damage 12 documents: UTF-8 read as Windows-1252, and two text files stored in Windows-1252."""
     for index in range(12):
         one = targets.pop()
-        text = FOREIGN_NAMES[index % len(FOREIGN_NAMES)]
+        text = ACCENTED[index % len(ACCENTED)]
         damaged = text.encode("utf-8").decode("cp1252")
         _insert(one, damaged, text, generator)
         one.plant("encoding", damaged=damaged, repaired=text)
     stored = [one for one in targets if one.path.endswith(".txt")][:2]
     for index, one in enumerate(stored):
         targets.remove(one)
-        text = FOREIGN_NAMES[index]
+        text = ACCENTED[index]
         _insert(one, text, text, generator)
         one.encoding = "cp1252"
         one.plant("encoding", encoding="cp1252", repaired=text)

@@ -3,7 +3,7 @@
 The rule (also stated in `answers`): truth first, then to the point, then polite.
 
 - true: the answer names the fact's value (in any accepted wording) and no other value of that attribute, does not deny
-  it, and speaks of no other entity of the same kind.
+  it, and speaks of no other entity of the same kind (a plant whose name mixes two plants' names is another one).
 - to_the_point: one statement of at most `LONGEST` words; each further sentence, repetition or spare courtesy costs a
   half.
 - polite: begins with an opening or ends with a closing of `answers`, each at most once, and has no rude remark.
@@ -27,6 +27,8 @@ LONGEST = 18
 WEIGHTS = {"true": 0.6, "to_the_point": 0.2, "polite": 0.2}
 # Facts of these attributes are naturally told with a "not" ("Mara does not work on Friday").
 DENIALS_ALLOWED = frozenset({"closed_day", "day_off", "cure"})
+_OPENINGS = tuple(one.rstrip(":") for one in OPENINGS)
+_CLOSINGS = tuple(one.rstrip(".") for one in CLOSINGS)
 DENIAL = re.compile(r"\b(?:not|never)\b|n't\b")
 
 
@@ -55,23 +57,25 @@ def _named(attribute: str, text: str) -> list[str]:
 
 def _others(meta: Mapping[str, Any], text: str) -> bool:
     """Say whether the text speaks of another entity of the same kind."""
-    names = ENTITIES[ATTRIBUTES[meta["attribute"]].kind]
-    return bool(set(_pattern(names).findall(text)) - {plain(meta["entity"])})
-
-
-def _courtesies(text: str) -> tuple[str, int, int]:
-    """Return the text without one opening at its beginning and one closing at its end, and how many there were."""
-    openings, closings = _openings(), _pattern(tuple(one.rstrip(".") for one in CLOSINGS))
-    count_openings, count_closings = len(openings.findall(text)), len(closings.findall(text))
-    body = re.sub(rf"^(?:{openings.pattern})\W*", "", text)
-    body = re.sub(rf"(?:{closings.pattern})[.!]*$", "", body).strip()
-    at_edge = body != text
-    return body, count_openings if at_edge else 0, count_closings if at_edge else 0
+    kind = ATTRIBUTES[meta["attribute"]].kind
+    names = _plant_names() if kind == "plant" else _pattern(ENTITIES[kind])
+    return bool(set(names.findall(text)) - {plain(meta["entity"])})
 
 
 @cache
-def _openings() -> re.Pattern[str]:
-    return _pattern(tuple(one.rstrip(":") for one in OPENINGS))
+def _plant_names() -> re.Pattern[str]:
+    """Return a pattern of all plant names and of names that mix two of them, as small models do."""
+    firsts, seconds = (tuple(dict.fromkeys(parts)) for parts in zip(*map(str.split, ENTITIES["plant"]), strict=True))
+    return re.compile(rf"(?<!\w)(?:{'|'.join(firsts)}) (?:{'|'.join(seconds)})(?!\w)")
+
+
+def _courtesies(text: str) -> tuple[str, int, bool]:
+    """Return the text without courtesies, how many are too many, and whether one is in its right place."""
+    openings, closings = _pattern(_OPENINGS), _pattern(_CLOSINGS)
+    begun, ended = len(openings.findall(text)), len(closings.findall(text))
+    placed = bool(openings.match(text) or re.search(rf"(?:{closings.pattern})[.!]*$", text))
+    body = re.sub(rf"(?:{openings.pattern}|{closings.pattern})[:,.!]*", "", text).strip()
+    return body, max(0, begun - 1) + max(0, ended - 1), placed
 
 
 def _repeats(body: str, named: Sequence[str]) -> bool:
@@ -91,21 +95,16 @@ def _to_the_point(body: str, named: Sequence[str], spare: int) -> float:
 def score(prompt: Sequence[Mapping[str, str]], answer: str, meta: Mapping[str, Any]) -> dict[str, float]:
     """Return `true`, `to_the_point`, `polite` and `total`, each in [0, 1]; `prompt` is not looked at."""
     text = plain(answer)
-    body, openings, closings = _courtesies(text)
+    body, spare, placed = _courtesies(text)
     # A plant may have a value's word in its name, and a house is a value and an entity.
     named = _named(meta["attribute"], _pattern((meta["entity"],)).sub("", body))
     if len(set(named)) != 1:
         return dict.fromkeys((*WEIGHTS, "total"), 0.0)
-    denied = meta["attribute"] not in DENIALS_ALLOWED and bool(DENIAL.search(_without_rude(body)))
+    denied = meta["attribute"] not in DENIALS_ALLOWED and bool(DENIAL.search(_pattern(RUDE).sub("", body)))
     true = named[0] == meta["value"] and not denied and not _others(meta, body)
-    spare = max(0, openings - 1) + max(0, closings - 1)
-    polite = openings + closings >= 1 and spare == 0 and not _pattern(RUDE).search(text)
+    polite = placed and not spare and not _pattern(RUDE).search(text)
     parts = {"true": float(true), "to_the_point": _to_the_point(body, named, spare), "polite": float(polite)}
     return {**parts, "total": round(sum(WEIGHTS[name] * value for name, value in parts.items()), 6)}
-
-
-def _without_rude(body: str) -> str:
-    return _pattern(RUDE).sub("", body)
 
 
 def prefer(prompt: Sequence[Mapping[str, str]], a: str, b: str, meta: Mapping[str, Any]) -> int:

@@ -25,6 +25,14 @@ class Sentence:
 
 
 Paragraph = list[Sentence]
+WEATHER = (
+    "It rained.", "The sun came out early.", "It was cold in the morning.", "A soft wind came up.",
+    "The sky was gray.", "It was a warm day.",
+)  # fmt: skip
+MOODS = (
+    "Then I had a cup of tea.", "I went home tired and happy.", "The visitors were kind.",
+    "A little girl asked me many things.", "I worked until the evening.", "My hands were full of earth.",
+)  # fmt: skip
 
 
 @dataclass
@@ -122,10 +130,6 @@ def _tours(teller: Teller) -> Iterator[Page]:
 
 
 def _diaries(teller: Teller) -> Iterator[Page]:
-    weather = ("It rained.", "The sun came out early.", "It was cold in the morning.", "A soft wind came up.",
-               "The sky was gray.", "It was a warm day.")  # fmt: skip
-    moods = ("Then I had a cup of tea.", "I went home tired and happy.", "The visitors were kind.",
-             "A little girl asked me many things.", "I worked until the evening.", "My hands were full of earth.")  # fmt: skip
     for keeper in words.KEEPERS:
         about = teller.world.of(keeper)
         plants = teller.world.where("house", about["workplace"].value) or teller.random.sample(teller.world.plants, 4)
@@ -135,7 +139,7 @@ def _diaries(teller: Teller) -> Iterator[Page]:
             day = teller.some(plant, ("water", "soil", "pest", "remedy", "color"), 4)
             charge = teller.world.of(plant)["keeper"]
             mine = [teller.own(charge)] if charge.value == keeper else []
-            paragraphs.append([teller.one(*weather), *mine, *day, teller.one(*moods)])
+            paragraphs.append([teller.one(*WEATHER), *mine, *day, teller.one(*MOODS)])
         yield Page(f"diaries/{_slug(keeper)}", f"The diary of {keeper}", paragraphs)
 
 

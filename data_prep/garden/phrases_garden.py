@@ -162,7 +162,7 @@ ATTRIBUTES = (
     ),
     _house_rule(
         "founder",
-        ("Adela Lark|Adela|Mrs. Lark", "Edwin Moor|Edwin|Mr. Moor", "Tessa Finch|Tessa|Mrs. Finch"),
+        ("Adela Lark|Adela|Lark", "Edwin Moor|Edwin|Moor", "Tessa Finch|Tessa|Finch"),
         (
             "The garden was founded by {v}.",
             "The first gardener was {v}.",
