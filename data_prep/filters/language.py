@@ -24,7 +24,8 @@ from recipes.sections import Section
 ORDER = 50
 
 FUNCTION_WORDS = {
-    "en": "the of and to in is that it for was on with as be by this are at from have not which or you they their can",
+    "en": "the of and to in is that it for was on with as be by this are at from have not which or you they their can a an "
+    "i we he she were been will would what when who how does did do has had his her its into than then there these me my",
     "de": "der die und in den von zu das mit sich des auf für ist im dem nicht ein eine als auch es werden wird aus bei",
     "fr": "de la le et les des en un du une que est pour qui dans par plus pas au sur ne se ce il sont avec ou aux sa",
     "es": "de la que el en y los del se las por un para con no una su al es lo como más pero sus le ya o este sin entre",
@@ -69,6 +70,7 @@ _ANY_OTHER = re.compile(f"[{''.join(SCRIPTS.values())}]")
 _LATIN_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 SAMPLE = 20_000  # characters looked at: a document's language shows in its first pages
 MINIMUM_EVIDENCE = 0.08  # share of words that must be function words of the language named
+DIFFERENT_WORDS = 2  # one word, however often, is no evidence
 
 
 class Settings(Section):
@@ -109,16 +111,14 @@ def detect(text: str) -> str:
             return script
     words = _LATIN_WORD.findall(text.lower())
     hits: Counter[str] = Counter()
+    different: Counter[str] = Counter()
     for word, count in Counter(words).items():
         for language in _LANGUAGES_OF.get(word, ()):
             hits[language] += count
-    if not hits:
-        return ""
-    best, count = max(hits.items(), key=lambda item: (item[1], -_POSITION[item[0]]))
-    return best if count >= MINIMUM_EVIDENCE * len(words) else ""
-
-
-_POSITION = {language: position for position, language in enumerate(FUNCTION_WORDS)}
+            different[language] += 1
+    known = [item for item in FUNCTION_WORDS if different[item] >= DIFFERENT_WORDS]
+    best = max(known, key=lambda item: hits[item], default="")
+    return best if hits[best] >= MINIMUM_EVIDENCE * len(words) else ""
 
 
 def _script(text: str) -> str:
