@@ -18,7 +18,7 @@ from recipes import artifact
 from recipes.errors import UserError
 from recipes.finding import Stage, nearest
 from recipes.provenance import hub_revision
-from recipes.sections import Fault, InputPath, Key, ModelRef, StageRecipe, shipped, walk
+from recipes.sections import Fault, Key, ModelRef, shipped
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 Maker = TypeVar("Maker")
@@ -109,7 +109,9 @@ def _model_fault(key: Key, value: str) -> Fault | None:
         return _folder_fault(key, value, place)
     if place.exists():
         return Fault(key, f"{value} is a file, not a model's folder", f"write the folder it is in: {place.parent}")
-    local = not HUB_ID.fullmatch(value) or Path(value.split("/")[0]).is_dir() or value.endswith((".safetensors", ".bin"))
+    local = (
+        not HUB_ID.fullmatch(value) or Path(value.split("/")[0]).is_dir() or value.endswith((".safetensors", ".bin"))
+    )
     if local:
         return Fault(key, f"{value} is not there", _similar(place) or "write a model's folder or a Hugging Face id")
     return _hub_fault(key, value, _similar(place))

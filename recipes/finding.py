@@ -35,16 +35,17 @@ def find(name: str) -> Stage | None:
     if not name.isidentifier():
         return None
     for floor in FLOORS:
-        if _exists(f"{floor}.stages.{name}"):
+        if exists(f"{floor}.stages.{name}"):
             module = importlib.import_module(f"{floor}.stages.{name}")
             return Stage(name, floor, module, module.Recipe)
-    if name == APP and _exists(APP):  # the one stage above all floors: app.py itself
+    if name == APP and exists(APP):  # the one stage above all floors: app.py itself
         module = importlib.import_module(APP)
         return Stage(name, APP, module, module.Recipe)
     return None
 
 
-def _exists(module: str) -> bool:
+def exists(module: str) -> bool:
+    """Return whether a module is there, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # the floor has no stages/ folder
@@ -53,9 +54,9 @@ def _exists(module: str) -> bool:
 
 def names() -> list[str]:
     """Return the names of all stages there are, without importing any."""
-    found = [APP] if _exists(APP) else []
+    found = [APP] if exists(APP) else []
     for floor in FLOORS:
-        if _exists(f"{floor}.stages"):
+        if exists(f"{floor}.stages"):
             package = importlib.import_module(f"{floor}.stages")
             found += [module.name for module in pkgutil.iter_modules(package.__path__) if module.name[0] != "_"]
     return sorted(found)

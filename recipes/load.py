@@ -31,6 +31,7 @@ class Examined:
     stage: Stage | None = None
     recipe: StageRecipe | None = None
     problems: list[UserError] = field(default_factory=list)
+    prefix: str = ""
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> StageRecipe:
@@ -54,7 +55,7 @@ def examine(
     overrides on the command line.
     """
     read = source.read(shipped(path), path)
-    examined = Examined(path, read, problems=read.problems)
+    examined = Examined(path, read, problems=read.problems, prefix=prefix)
     if not read.values and read.problems:
         return examined
     for text in overrides:
@@ -138,4 +139,3 @@ class _Siblings(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._folders())
-

@@ -155,7 +155,9 @@ class Training(Section):
     gradient_checkpointing: bool = False
     logging_steps: int = Field(10, ge=1)
     eval_steps: int = Field(0, ge=0, description="Validate each N optimiser steps; 0: only at the end.")
-    save_steps: int = Field(0, ge=0, description="Checkpoint each N optimiser steps, to resume from; 0: about ten a run.")
+    save_steps: int = Field(
+        0, ge=0, description="Checkpoint each N optimiser steps, to resume from; 0: about ten a run."
+    )
     save_total_limit: int = Field(2, ge=1)
     extra: dict[ExtraName, Any] = Field(
         default_factory=dict, description="Further arguments of transformers' TrainingArguments, checked by name."

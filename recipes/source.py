@@ -199,7 +199,9 @@ def override(source: Source, text: str, prefix: str = "") -> None:
         source.texts |= scratch.texts
     elif not scratch.problems:
         source.problems.append(
-            UserError(f"override {text}", f"{dotted(key[:-1])} is not a section that has keys", "name a key that exists")
+            UserError(
+                f"override {text}", f"{dotted(key[:-1])} is not a section that has keys", "name a key that exists"
+            )
         )
 
 

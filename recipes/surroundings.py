@@ -28,10 +28,10 @@ SETTINGS = {
 
 
 def prepare(recipes: Iterable[StageRecipe]) -> None:
-    """Set the environment for stages; the hub is switched off when all models lie on this disk."""
+    """Set the environment for these stages; the hub is switched off when all their models lie on this disk."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    if not any(needs_hub(recipe) for recipe in recipes):
+    if not hub_models(list(recipes)):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     quiet()
 
@@ -42,9 +42,12 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
-def needs_hub(recipe: StageRecipe) -> bool:
-    """Return whether a recipe names a model that is neither a folder nor the promise of one."""
-    return any(
-        isinstance(value, ModelRef) and provenance.local(value) is None and not value.startswith("runs/")
+def hub_models(recipes: list[StageRecipe]) -> list[str]:
+    """Return the models that are neither a folder nor the result of one of these recipes."""
+    made = {os.path.abspath(recipe.output_dir) for recipe in recipes}
+    return [
+        value
+        for recipe in recipes
         for _, value in walk(recipe)
-    )
+        if isinstance(value, ModelRef) and not provenance.local(value) and os.path.abspath(value) not in made
+    ]

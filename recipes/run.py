@@ -1,0 +1,229 @@
+"""The command line: `tuneloop run | check | show | lineage | doctor | schema | app`, and the floors' own commands.
+
+`python -m data_prep RECIPE`, `accelerate launch -m finetune RECIPE` and `python -m eval RECIPE` run one stage in the
+process they are started in; `tuneloop run` runs a stage, or a pipeline with a process for each step.
+
+Whatever a subcommand needs is imported when it is called: help and a refused recipe answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recipes import __version__
+from recipes.errors import UserError
+
+if TYPE_CHECKING:
+    from recipes.load import Examined
+
+INTERRUPTED = 130
+DESCRIPTION = "Fine-tune and align language models: from raw documents to a model that people talk to and judge."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the `tuneloop` command; return its exit code: 0 well, 1 failed, 2 refused, 130 interrupted."""
+    parsed = _parse(parser(), arguments)
+    return guarded(lambda: parsed.act(parsed))
+
+
+def _parse(command: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line; overrides may also stand behind options, where argparse does not look for them."""
+    parsed, rest = command.parse_known_args(arguments)
+    dashed = [text for text in rest if text.startswith("-")]
+    if dashed and "=" in dashed[0]:
+        command.error(f"unknown option {dashed[0]}; write overrides without dashes: {dashed[0].lstrip('-')}")
+    if rest and (dashed or not hasattr(parsed, "overrides")):
+        command.error(f"unknown arguments: {' '.join(rest)}")
+    if rest:
+        parsed.overrides += rest
+    return parsed
+
+
+def guarded(act: Callable[[], int]) -> int:
+    """Run something; tell the user's mistakes in one line each, without a traceback."""
+    try:
+        return act()
+    except UserError as error:
+        _tell(error)
+        return error.code
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command to go on", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader (head, say) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _tell(error: UserError) -> None:
+    """Print a mistake, once for all processes of a run, and leave it for the pipeline that started this one."""
+    from recipes import launch
+
+    if launch.rank() != 0:
+        return
+    print(error, file=sys.stderr, flush=True)
+    if said := os.environ.get("TUNELOOP_SAID"):
+        from recipes import steps
+
+        steps.say(error, Path(said))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    whole = argparse.ArgumentParser("tuneloop", description=DESCRIPTION)
+    whole.add_argument("--version", action="version", version=f"tuneloop {__version__}")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, act: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(act=act)
+        return command
+
+    for name, act, text in (
+        ("run", _run, "run a recipe: one stage, or a pipeline of them"),
+        ("check", _check, "say what is wrong with a recipe, or what it would read and cost"),
+        ("show", _show, "print what a training recipe's model will read, with the tokens that the loss counts"),
+        ("app", _app, "start the app: talk to checkpoints side by side and vote"),
+    ):
+        command = add(name, act, text)
+        command.add_argument("recipe", metavar="RECIPE", help="path of a YAML file")
+        command.add_argument(
+            "overrides",
+            nargs="*",
+            metavar="key.sub=value",
+            help="put over the recipe; in a pipeline step.key.sub=value",
+        )
+        if name == "run":
+            command.add_argument("--force", action="store_true", help="run also what is finished and unchanged")
+    command = add("lineage", _lineage, "draw the tree from a result back to the raw files")
+    command.add_argument("path", metavar="PATH", help="a result's folder, or a file in one")
+    command.add_argument("--verify", action="store_true", help="read every file again and compare its hash")
+    add("doctor", _doctor, "look at Python, libraries, memory, disk and GPU, and say what would go wrong")
+    command = add("schema", _schema, "print the JSON Schema of recipes, for editors")
+    command.add_argument("stage", nargs="?", metavar="STAGE", help="only this stage; else all of them")
+    command.add_argument("--output", metavar="FILE", help="write it to a file")
+    return whole
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from recipes import pipeline
+
+    found = pipeline.checked(pipeline.examine(parsed.recipe, parsed.overrides))
+    if found[0].stage and found[0].stage.name == pipeline.NAME:
+        assert found[0].recipe is not None
+        pipeline.run_steps(found[0].recipe, found[1:], force=parsed.force)
+        return 0
+    return run_stage(found[0], force=parsed.force)
+
+
+def run_stage(examined: Examined, *, force: bool, launched: bool = False) -> int:
+    """Run one stage in this process, or through accelerate when it asks for several processes."""
+    from recipes import artifact, launch, steps, surroundings
+
+    recipe, stage = examined.recipe, examined.stage
+    assert recipe is not None and stage is not None
+    surroundings.prepare([recipe])
+    if stage.makes_result and not force and artifact.matches(recipe):
+        print(f"{stage.name}: {recipe.output_dir} is finished and unchanged, skipped (--force runs it again)")
+        return 0
+    started = time.monotonic()
+    processes = steps.processes_of(recipe)
+    if launched:
+        launch.expect_world_of_launcher(processes)
+    if processes > 1 and not launched:
+        steps.launch_alone(examined, processes, Path(recipe.output_dir).parent / ".logs")
+    else:
+        stage.module.run(recipe)
+    if stage.makes_result and launch.rank() == 0:
+        print(f"{stage.name}: {recipe.output_dir} written in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def stage_main(floor: str, arguments: Sequence[str] | None = None) -> int:
+    """Run the one recipe that a floor's own command is given; return the exit code."""
+    command = argparse.ArgumentParser(f"python -m {floor}")
+    command.add_argument("recipe", metavar="RECIPE")
+    command.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    command.add_argument("--force", action="store_true")
+    parsed = _parse(command, arguments)
+    return guarded(lambda: _run_on_floor(floor, parsed))
+
+
+def _run_on_floor(floor: str, parsed: argparse.Namespace) -> int:
+    from recipes import load, pipeline
+
+    if floor == "recipes":
+        return _run(parsed)
+    examined = pipeline.checked([load.examine(parsed.recipe, parsed.overrides)])[0]
+    assert examined.stage is not None
+    if examined.stage.floor != floor:
+        raise UserError(
+            examined.source.where(("stage",)),
+            f"stage {examined.stage.name} belongs to {examined.stage.floor}, not to {floor}",
+            f"write: tuneloop run {parsed.recipe}",
+        )
+    return run_stage(examined, force=parsed.force, launched=floor == "finetune")
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from recipes import estimate, pipeline
+
+    found = pipeline.checked(pipeline.examine(parsed.recipe, parsed.overrides))
+    estimate.report([one for one in found if one.stage and one.stage.name != pipeline.NAME])
+    return 0
+
+
+def _show(parsed: argparse.Namespace) -> int:
+    import importlib
+
+    from recipes import finding, pipeline, surroundings
+
+    examined = pipeline.checked(pipeline.examine(parsed.recipe, parsed.overrides))[0]
+    assert examined.recipe is not None and examined.stage is not None
+    surroundings.prepare([examined.recipe])
+    if not finding.exists(f"{examined.stage.floor}.show"):
+        raise UserError(
+            examined.source.where(("stage",)),
+            f"stage {examined.stage.name} has nothing to show",
+            "name a recipe of a stage that trains, or one of its steps",
+        )
+    importlib.import_module(f"{examined.stage.floor}.show").main(examined.recipe, parsed.recipe)
+    return 0
+
+
+def _app(parsed: argparse.Namespace) -> int:
+    import importlib
+
+    from recipes import pipeline, surroundings
+
+    found = pipeline.checked(pipeline.examine(parsed.recipe, parsed.overrides))
+    surroundings.prepare([one.recipe for one in found if one.recipe])
+    return importlib.import_module("app").main([parsed.recipe, *parsed.overrides]) or 0
+
+
+def _lineage(parsed: argparse.Namespace) -> int:
+    from recipes import lineage
+
+    return lineage.report(parsed.path, verify=parsed.verify)
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from recipes import doctor
+
+    return doctor.report()
+
+
+def _schema(parsed: argparse.Namespace) -> int:
+    from recipes import schema
+
+    schema.report(parsed.stage, parsed.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""One process for each step of a pipeline.
+
+Steps that need torch are forked from a server that has imported it once (`multiprocessing`'s forkserver, warm.py); it
+imports while the first steps, which do not need it, are at work. Steps with `launch.num_processes` above 1 go through
+`accelerate launch`. A step's output goes to its log; what a user must know comes back through a file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+import uuid
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from recipes import launch, surroundings
+from recipes.errors import RecipeError, UserError
+from recipes.load import Examined
+from recipes.sections import StageRecipe
+
+TORCH_FLOORS = ("finetune", "eval")
+SAID = "TUNELOOP_SAID"
+POLL_SECONDS = 0.2
+INTERRUPTED = 130
+
+
+class Line(Protocol):
+    """What shows a step's progress."""
+
+    def update(self, said: str) -> None: ...
+
+    def end(self, said: str | None = None) -> None: ...
+
+
+class Runner:
+    """Starts steps and waits for them; a context, so that the fork server ends with the pipeline."""
+
+    def __init__(self, found: list[Examined], logs: Path) -> None:
+        self.logs = logs
+        self.recipes = [one.recipe for one in found if one.recipe is not None]
+        surroundings.prepare(self.recipes)
+        self.forking = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.forking:
+            from multiprocessing import forkserver
+
+            forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+    def warm_up(self) -> None:
+        """Start the fork server, which imports the heavy libraries beside the steps that do not need them."""
+        if not self.forking:
+            from multiprocessing import forkserver
+
+            multiprocessing.get_context("forkserver").set_forkserver_preload(["recipes.warm"])
+            forkserver.ensure_running()
+            self.forking = True
+
+    def run(self, step: Examined, line: Line) -> None:
+        """Run one step to its end.
+
+        Raises:
+            UserError: the step could not do its work, or died.
+        """
+        assert step.recipe is not None and step.stage is not None
+        name = Path(step.path).stem
+        log, said = self.logs / f"{name}.log", self.logs / f".{name}.said"
+        said.unlink(missing_ok=True)
+        processes = processes_of(step.recipe)
+        if any(needs_torch(recipe) and processes_of(recipe) == 1 for recipe in self.recipes):
+            self.warm_up()
+        context = "forkserver" if needs_torch(step.recipe) else "spawn"
+        if processes > 1:
+            code = _launched(step, processes, log, said, line)
+        else:
+            code = _forked(context, step, log, said, line)
+        if code != 0:
+            line.end("failed")
+            raise failure(name, code, log, said)
+        line.end()
+        said.unlink(missing_ok=True)
+
+
+def needs_torch(recipe: StageRecipe) -> bool:
+    """Return whether a stage stands on a floor that imports torch."""
+    return type(recipe).__module__.partition(".")[0] in TORCH_FLOORS
+
+
+def processes_of(recipe: StageRecipe) -> int:
+    """Return how many processes a recipe asks for."""
+    section = getattr(recipe, "launch", None)
+    return int(section.num_processes) if section is not None else 1
+
+
+def _forked(context: str, step: Examined, log: Path, said: Path, line: Line) -> int:
+    """Run a step in a process of its own; return its exit code, negative for the signal that ended it."""
+    process: BaseProcess = multiprocessing.get_context(context).Process(  # type: ignore[attr-defined]
+        target=_work, args=(step.recipe, str(log), str(said), dict(os.environ)), name=f"tuneloop {step.path}"
+    )
+    process.start()
+    try:
+        while process.is_alive():
+            process.join(POLL_SECONDS)
+            line.update(last_line(log))
+    except KeyboardInterrupt:
+        _stop(process.join, process.is_alive, process.kill)
+        raise
+    return process.exitcode or 0
+
+
+def _stop(join: Callable[[float], Any], alive: Callable[[], bool], kill: Callable[[], None]) -> None:
+    """Give a step that was interrupted as well some seconds to end by itself."""
+    join(5.0)
+    if alive():
+        kill()
+        join(5.0)
+
+
+def _work(recipe: StageRecipe, log: str, said: str, environment: dict[str, str]) -> None:
+    """Run a stage in this process, with its output in the log; the exit code says how it went."""
+    die_with_parent(signal.SIGKILL)
+    os.environ.update(environment)
+    surroundings.quiet()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    try:
+        module = sys.modules.get(type(recipe).__module__)
+        assert module is not None
+        module.run(recipe)
+        sys.stdout.flush()
+    except UserError as error:
+        say(error, Path(said))
+        print(error, file=sys.stderr, flush=True)
+        os._exit(error.code)
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def say(error: UserError, said: Path) -> None:
+    """Leave a mistake where the pipeline finds it."""
+    problems = error.problems if isinstance(error, RecipeError) else [error]
+    said.write_text(json.dumps([(one.where, one.what, one.write) for one in problems]), encoding="utf-8")
+
+
+def die_with_parent(number: int) -> None:
+    """Have the system signal this process when its parent dies: a step without its pipeline has no one to tell."""
+    if sys.platform.startswith("linux"):
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, int(number))
+
+
+def command(path: str, overrides: list[str], processes: int) -> list[str]:
+    """Return the command that starts a training stage in several processes.
+
+    `--multi_gpu` also without a GPU (accelerate then uses gloo): with `--cpu` it would start one process, silently.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    flags = f"--multi_gpu --num_processes {processes} --num_machines 1 --mixed_precision no --dynamo_backend no"
+    start = [sys.executable, "-m", "accelerate.commands.launch", *flags.split(), "--main_process_port", str(port)]
+    return [*start, "-m", "finetune", path, *overrides]
+
+
+def _launched(step: Examined, processes: int, log: Path, said: Path, line: Line | None) -> int:
+    environment = os.environ | {launch.ASKED: str(processes), launch.RUN: uuid.uuid4().hex, SAID: str(said)}
+    overrides = [text.removeprefix(step.prefix) for text in step.source.overrides.values()]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command(step.path, [*overrides, "--force"], processes),
+            env=environment,
+            stdout=output if line else None,
+            stderr=output,
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM),
+        )
+        try:
+            while process.poll() is None:
+                _wait(process)
+                if line:
+                    line.update(last_line(log))
+        except KeyboardInterrupt:
+            _stop(lambda seconds: _wait(process, seconds), lambda: process.poll() is None, process.kill)
+            raise
+    return process.returncode
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float = POLL_SECONDS) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def launch_alone(step: Examined, processes: int, folder: Path) -> None:
+    """Run one stage in several processes, with its standard output on the terminal.
+
+    Raises:
+        UserError: the stage could not do its work, or died.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = Path(step.path).stem
+    log, said = folder / f"{name}.log", folder / f".{name}.said"
+    said.unlink(missing_ok=True)
+    code = _launched(step, processes, log, said, None)
+    if code != 0:
+        raise failure(name, code, log, said)
+    log.unlink()
+    said.unlink(missing_ok=True)
+
+
+def failure(name: str, code: int, log: Path, said: Path) -> UserError:
+    """Return what to tell the user of a step that failed."""
+    if code in (INTERRUPTED, -signal.SIGINT):
+        raise KeyboardInterrupt
+    if said.exists():
+        problems = [UserError(f"step {name}: {where}", *rest) for where, *rest in json.loads(said.read_text("utf-8"))]
+        said.unlink()
+        error: UserError = RecipeError(problems)
+    elif code < 0:
+        what = f"step {name} died (signal {-code}); the finished steps are kept"
+        memory = " (signal 9 without a kill of yours: out of memory; lower the batch size)" if code == -9 else ""
+        error = UserError(str(log), what + memory, "run the same command to go on")
+    else:
+        what = f"step {name} failed: {last_line(log) or f'exit code {code}'}; the finished steps are kept"
+        error = UserError(str(log), what, "the whole message stands in that file; run the same command to go on")
+    error.code = 1
+    return error
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that says something."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = deque(file.read().decode("utf-8", errors="replace").replace("\r", "\n").splitlines(), maxlen=20)
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
