@@ -184,10 +184,8 @@ def _choice(value: Any, choices: list[str]) -> tuple[str, str]:
     every = ", ".join(choices)
     if len(choices) == 1:
         return f"{shown(value)} is not possible here", f"write {every}"
-    return (
-        f"{shown(value)} is none of the possible values",
-        f"{f'did you mean {guess}? ' if guess else ''}one of {every}",
-    )
+    meant = f"did you mean {guess}? " if guess else ""
+    return f"{shown(value)} is none of the possible values", f"{meant}one of {every}"
 
 
 def _corrected(value: Any, expected: list[str], model: type[BaseModel], key: Key) -> str:

@@ -33,13 +33,15 @@ def run_name() -> str:
     return f"{meeting}:{os.getppid()}" if alone else meeting
 
 
-def expect_world(actual: int) -> None:
-    """Refuse to go on with fewer processes than were asked for; call it with the `num_processes` of an Accelerator.
+def expect_world(actual: int, wanted: int = 1) -> None:
+    """Refuse to go on with fewer processes than were asked for, by the recipe (`wanted`) or by the launcher.
+
+    Call it with the `num_processes` of an Accelerator.
 
     Raises:
         UserError: `accelerate launch --cpu --num_processes 2` starts one process, and says nothing (accelerate 1.15).
     """
-    asked = max(int(os.environ.get(ASKED, 1)), world(), _asked_of_accelerate())
+    asked = max(wanted, int(os.environ.get(ASKED, 1)), world(), _asked_of_accelerate())
     if actual < asked:
         raise UserError(
             "accelerate launch",

@@ -102,7 +102,7 @@ def run_steps(recipe: StageRecipe, found: list[Examined], *, force: bool = False
     """
     folder = Path(recipe.output_dir)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    with publish.lock(folder / NAME), steps.Runner([one for one in found], folder / "logs") as runner:
+    with publish.lock(folder / NAME), steps.Runner(found, folder / "logs") as runner:
         report: list[dict[str, Any]] = []
         for number, step in enumerate(found, 1):
             line = Progress(f"[{number}/{len(found)}] {Path(step.path).stem}")

@@ -86,7 +86,7 @@ def _sync_one(path: Path) -> None:
 
 
 def put(finished: Path, target: Path, label: str | None) -> None:
-    """Move `finished` to `target`; a former folder there goes to `.previous/<name>-<label>`, or away without a label."""
+    """Move `finished` to `target`; a former folder there goes to `.previous/<name>-<label>`; without a label, away."""
     if not target.exists() or not any(target.iterdir()):
         os.rename(finished, target)
     elif exchange(finished, target):

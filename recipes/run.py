@@ -29,7 +29,7 @@ DESCRIPTION = "Fine-tune and align language models: from raw documents to a mode
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `tuneloop` command; return its exit code: 0 well, 1 failed, 2 refused, 130 interrupted."""
     parsed = _parse(parser(), arguments)
-    return guarded(lambda: parsed.act(parsed))
+    return guarded(lambda: int(parsed.act(parsed)))
 
 
 def _parse(command: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -203,7 +203,7 @@ def _app(parsed: argparse.Namespace) -> int:
 
     found = pipeline.checked(pipeline.examine(parsed.recipe, parsed.overrides))
     surroundings.prepare([one.recipe for one in found if one.recipe])
-    return importlib.import_module("app").main([parsed.recipe, *parsed.overrides]) or 0
+    return int(importlib.import_module("app").main([parsed.recipe, *parsed.overrides]) or 0)
 
 
 def _lineage(parsed: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
 """A recipe file as written: values, the line of every key, and what the command line put over it.
 
-YAML is read by the rules of YAML 1.2's core schema: `5e-7` is a number; `no`, `yes`, `on` and `off` are texts (YAML 1.1,
-and with it PyYAML, reads the first as a text and the others as booleans). A repeated key is a mistake. No templates, no
-inheritance, no tags.
+YAML is read by the rules of YAML 1.2's core schema: `5e-7` is a number; `no`, `yes`, `on` and `off` are texts (PyYAML,
+by those of YAML 1.1, reads the first as a text and the others as booleans). A repeated key is a mistake. There are no
+templates, no inheritance and no tags.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _mapping(node: yaml.MappingNode, key: Key, source: Source) -> dict[str, Any]
     return values
 
 
-def _scalar(node: yaml.Node, key: Key, source: Source) -> Any:
+def _scalar(node: Any, key: Key, source: Source) -> Any:
     """Return a text, number, boolean or nothing, by the core schema of YAML 1.2."""
     text = node.value
     standard = node.tag.startswith("tag:yaml.org,2002:") and node.tag.split(":")[-1] in KNOWN_TAGS
