@@ -66,7 +66,7 @@ def find(
     likeness = _Likeness([_unique(shingles.runs(item, shingle)) for item in of_words])
     sets = _DisjointSets(len(firsts))
     for a, b in _candidates(signatures(likeness.sets, permutations), threshold):
-        if sets.root(a) != sets.root(b) and likeness(a, b) >= threshold:
+        if sets.root(a) != sets.root(b) and likeness.at_most(a, b) >= threshold and likeness(a, b) >= threshold:
             sets.join(a, b)
     lengths = {index: len(item) for index, item in zip(firsts, of_words, strict=True)}
     order = rank or (lambda index: (-lengths[index], index))
@@ -123,6 +123,11 @@ class _Likeness:
     def __init__(self, sets: list[shingles.Hashes]) -> None:
         self.sets = sets
         self._known: dict[tuple[int, int], float] = {}
+
+    def at_most(self, a: int, b: int) -> float:
+        """Return a bound that the sizes alone give."""
+        small, big = sorted((len(self.sets[a]), len(self.sets[b])))
+        return small / big if big else 1.0
 
     def __call__(self, a: int, b: int) -> float:
         import numpy as np

@@ -202,7 +202,9 @@ def _plot(cell: str) -> str:
 
 
 def _bar(value: int, most: int, *, lost: bool = False) -> str:
-    width = 100 * value / most if most else 0
+    if not value:
+        return '<span class="bar" style="width:0;min-width:0"></span>'
+    width = 100 * value / most
     return f'<span class="bar{" lost" if lost else ""}" style="width:{width:.1f}%"></span>'
 
 

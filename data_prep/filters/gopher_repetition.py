@@ -8,6 +8,7 @@ breaks none of the six duplicate n-gram rules, which settles most documents with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from pydantic import Field
 
@@ -71,12 +72,13 @@ def _ngrams(words: list[str], factor: float) -> Drop | None:
         covered = _top(words, hashes, length)
         if covered > min(1.0, share * factor) * total:
             return Drop(f"top_{length}_gram", f"{covered} of {total} characters")
-    if len(words) < 10 or not _repeats(hashes, min(DUPLICATE_NGRAMS)):
-        return None
+    ends = _ends(words)
     for length, share in DUPLICATE_NGRAMS.items():
-        covered = _duplicated(words, length)
+        covered = _duplicated(hashes, ends, length)
         if covered > min(1.0, share * factor) * total:
             return Drop(f"duplicate_{length}_grams", f"{covered} of {total} characters")
+        if not covered:
+            break  # no run of five words occurs twice, so none of six does
     return None
 
 
@@ -84,9 +86,9 @@ def _top(words: list[str], hashes: shingles.Hashes, length: int) -> int:
     """Return how many characters the most frequent run of `length` words covers, 0 if none occurs twice."""
     import numpy as np
 
-    runs = shingles.runs(hashes, length)
-    if len(words) < length + 1:
+    if len(words) <= length:
         return 0
+    runs = shingles.runs(hashes, length)
     _, first, counts = np.unique(runs, return_index=True, return_counts=True)
     top = int(counts.argmax())
     if counts[top] == 1:
@@ -95,23 +97,23 @@ def _top(words: list[str], hashes: shingles.Hashes, length: int) -> int:
     return int(counts[top]) * len(" ".join(gram))
 
 
-def _repeats(hashes: shingles.Hashes, length: int) -> bool:
+def _ends(words: list[str]) -> list[int]:
+    """Return where each word ends in the words joined by blanks, with the start of the first in front."""
+    return list(accumulate((len(word) + 1 for word in words), initial=-1))
+
+
+def _duplicated(hashes: shingles.Hashes, ends: list[int], length: int) -> int:
+    """Return how many characters lie in runs of `length` words that began before as well, none counted twice."""
     import numpy as np
 
+    if len(hashes) <= length:
+        return 0
     runs = shingles.runs(hashes, length)
-    return len(np.unique(runs)) < len(runs)
-
-
-def _duplicated(words: list[str], length: int) -> int:
-    """Return how many characters lie in runs of `length` words that occurred before, none counted twice."""
-    grams: set[tuple[str, ...]] = set()
-    covered = position = 0
-    while position <= len(words) - length:
-        gram = tuple(words[position : position + length])
-        if gram in grams:
-            covered += len(" ".join(gram))
-            position += length
-        else:
-            grams.add(gram)
-            position += 1
+    _, first, inverse = np.unique(runs, return_index=True, return_inverse=True)
+    again = np.flatnonzero(first[inverse] < np.arange(len(runs))).tolist()
+    covered = free = 0
+    for start in again:
+        if start >= free:
+            free = start + length
+            covered += ends[free] - ends[start] - 1
     return covered
