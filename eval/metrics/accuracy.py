@@ -21,4 +21,5 @@ def statistics(predictions: Sequence[Any], references: Sequence[Any]) -> list[tu
 
 def score(sums: np.ndarray) -> np.ndarray:
     """Return the share that is right, from sums (..., 2)."""
-    return sums[..., 0] / sums[..., 1]
+    value: np.ndarray = sums[..., 0] / sums[..., 1]
+    return value

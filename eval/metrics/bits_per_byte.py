@@ -22,4 +22,5 @@ def statistics(nll: Sequence[float], bytes: Sequence[int]) -> list[tuple[float, 
 
 def score(sums: np.ndarray) -> np.ndarray:
     """Return bits per byte, from sums (..., 2)."""
-    return sums[..., 0] / math.log(2) / sums[..., 1]
+    value: np.ndarray = sums[..., 0] / math.log(2) / sums[..., 1]
+    return value

@@ -36,4 +36,5 @@ def statistics(predictions: Sequence[str], references: Sequence[Sequence[str]]) 
 
 def score(sums: np.ndarray) -> np.ndarray:
     """Return the share in which a reference was found, from sums (..., 2)."""
-    return sums[..., 0] / sums[..., 1]
+    value: np.ndarray = sums[..., 0] / sums[..., 1]
+    return value

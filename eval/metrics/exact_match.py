@@ -24,4 +24,5 @@ def statistics(predictions: Sequence[str], references: Sequence[Sequence[str]]) 
 
 def score(sums: np.ndarray) -> np.ndarray:
     """Return the share that matches, from sums (..., 2)."""
-    return sums[..., 0] / sums[..., 1]
+    value: np.ndarray = sums[..., 0] / sums[..., 1]
+    return value

@@ -44,4 +44,5 @@ def score(sums: np.ndarray) -> np.ndarray:
     hits, predicted, real = sums[..., 0::3], sums[..., 1::3], sums[..., 2::3]
     present = predicted + real > 0
     f1 = np.where(present, 2 * hits / np.where(present, predicted + real, 1), 0.0)
-    return f1.sum(axis=-1) / present.sum(axis=-1)
+    value: np.ndarray = f1.sum(axis=-1) / present.sum(axis=-1)
+    return value

@@ -21,4 +21,5 @@ def statistics(values: Sequence[float]) -> list[tuple[float, ...]]:
 
 def score(sums: np.ndarray) -> np.ndarray:
     """Return the mean, from sums (..., 2)."""
-    return sums[..., 0] / sums[..., 1]
+    value: np.ndarray = sums[..., 0] / sums[..., 1]
+    return value

@@ -26,4 +26,5 @@ def score(sums: np.ndarray) -> np.ndarray:
     """Return the perplexity, from sums (..., 2)."""
     import numpy as np
 
-    return np.exp(sums[..., 0] / sums[..., 1])
+    value: np.ndarray = np.exp(sums[..., 0] / sums[..., 1])
+    return value

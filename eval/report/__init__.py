@@ -1,0 +1,1 @@
+"""What a benchmark found, for the terminal (table), for people (html) and for other programs and wikis (markdown)."""

@@ -1,0 +1,1 @@
+"""Stages of evaluation: one module each."""

@@ -1,0 +1,121 @@
+"""Answers judged by a function and by the reward model, and compared with the baseline checkpoint's answers.
+
+`judge: module:function` names a Python function (prompt, answer, meta) -> {"name": value, ...}; its key `by` (default
+`total`) decides who wins. `win_rate` is the share of prompts on which a checkpoint's answer is judged better than the
+baseline's, with ties as half; 0.5 is the baseline itself. `reward` is the mean score by the recipe's reward model.
+
+Rows: `prompt` (text or messages) and whatever the judge wants to find in `meta`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from eval.metrics import mean
+from eval.subjects import Policy
+from eval.task import Item, Measure, Message, Outcome, TaskSection, messages, spread
+from recipes.sections import Fault
+
+SUBJECT = "policy"
+WRITES = True
+MAIN = ("total", "win_rate", "reward")
+Judge = Callable[[list[Message], str, dict[str, Any]], dict[str, float]]
+REWARD, WIN = "reward", "win_rate"
+# Differences of rewards and scores below this are rounding, and a tie.
+SAME = 1e-9
+
+
+class Task(TaskSection):
+    """Answers judged by a function."""
+
+    kind: Literal["judged"] = "judged"
+    judge: str = Field(pattern=r"^[\w.]+:\w+$", description="`module:function`, called with (prompt, answer, meta).")
+    by: str = Field("total", description="The key of the judge's answer that decides who wins.")
+
+
+def faults(task: Task, recipe: Any) -> list[Fault]:
+    """Refuse a judge that cannot be imported."""
+    module, name = task.judge.split(":")
+    try:
+        if hasattr(importlib.import_module(module), name):
+            return []
+        what = f"the module {module} has no function {name}"
+    except ImportError as error:
+        what = f"{module} cannot be imported ({error})"
+    return [Fault(("judge",), what, "`module:function` of a module that Python finds from the working folder")]
+
+
+def load_judge(task: Task) -> Judge:
+    """Return the judge's function."""
+    module, name = task.judge.split(":")
+    found: Judge = getattr(importlib.import_module(module), name)
+    return found
+
+
+def parse(task: Task, row: dict[str, Any]) -> Item:
+    """Return a row as an item.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    prompt = messages(row, "prompt", "user")
+    references = row.get("references") or [""]
+    last = prompt[-1]["content"]
+    return Item("", last, last, str(references[0]), {"prompt": prompt, "meta": row.get("meta", {})})
+
+
+def measure(task: Task, items: Sequence[Item], subject: Policy) -> Outcome:
+    """Let the model answer, and have the answers judged."""
+    given = subject.answers([item.data["prompt"] for item in items])
+    asked = [one is not None for one in given]
+    judge = load_judge(task)
+    verdicts = [
+        judge(item.data["prompt"], one.text, item.data["meta"])
+        for item, one in zip(items, given, strict=True)
+        if one is not None
+    ]
+    columns = {
+        name: [float(verdict[name]) for verdict in verdicts] for name in (verdicts[0] if verdicts else [task.by])
+    }
+    if subject.reward is not None:
+        columns[REWARD] = rewards(subject, items, given)
+    measures = {
+        name: Measure("mean", name.replace("_", " "), spread(mean.statistics(values), asked))
+        for name, values in columns.items()
+    }
+    notes = {"judge": task.judge, "win_rate is by": task.by}
+    return Outcome(measures, asked, [one.text if one else "" for one in given], notes)
+
+
+def rewards(subject: Policy, items: Sequence[Item], given: Sequence[Any]) -> list[float]:
+    """Return the reward of each answer; one that was cut is scored without an end of turn, which it did not write."""
+    from finetune import chat
+
+    assert subject.reward is not None
+    tokenizer = subject.reward.tokenizer
+    sequences = []
+    for item, answer in zip(items, given, strict=True):
+        if answer is None:
+            continue
+        if answer.finished:
+            whole = [*item.data["prompt"], {"role": "assistant", "content": answer.text}]
+            sequences.append(chat.render(tokenizer, whole).input_ids)
+        else:
+            text = tokenizer.encode(answer.text, add_special_tokens=False)
+            sequences.append(chat.prompt_ids(tokenizer, item.data["prompt"]) + text)
+    return subject.reward.score(sequences)
+
+
+def against(task: Task, outcome: Outcome, baseline: Outcome) -> dict[str, Measure]:
+    """Return how often the answers are judged better than the baseline's, on prompts that both were asked."""
+    rows: list[tuple[float, ...]] = []
+    for mine, theirs in zip(outcome.measures[task.by].rows, baseline.measures[task.by].rows, strict=True):
+        gap = mine[0] - theirs[0]
+        both = mine[1] and theirs[1]
+        rows.append((0.5 if abs(gap) < SAME else float(gap > 0), 1.0) if both else (0.0, 0.0))
+    return {WIN: Measure("mean", "win rate", rows)}
