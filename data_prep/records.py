@@ -89,7 +89,7 @@ def read_rows(path: Path | str) -> Iterator[dict[str, Any]]:
 
 def numbered_rows(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number (from 1) and JSON object of each line."""
-    for number, line in _lines(Path(path)):
+    for number, line in lines(Path(path)):
         try:
             yield number, parse_line(line)
         except ValueError as error:
@@ -211,7 +211,8 @@ def open_binary(path: Path) -> IO[bytes]:
     return raw
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield number (from 1) and bytes of each line that is not blank."""
     number = 0
     try:
         with open_binary(path) as stream:
