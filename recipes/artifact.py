@@ -239,14 +239,16 @@ def writing(recipe: StageRecipe) -> Iterator[Work]:
         wanted = provenance.fingerprint(recipe, hashes)
         if launch.rank() != 0:
             work = _join(target, wanted)
-            yield work
+            with _begun():
+                yield work
             (work.path / RANKS / str(launch.rank())).touch()
             return
         refuse_foreign(target)
         with publish.lock(target):
             work = _begin(target, wanted)
             started, clock = datetime.now(UTC), time.monotonic()
-            yield work
+            with _begun():
+                yield work
             _wait_for_ranks(work.path)
             shutil.rmtree(work.path / RANKS)
             files = files_in(work.path, skip=OURS)
@@ -401,6 +403,16 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+@contextmanager
+def _begun() -> Iterator[None]:
+    """Mark mistakes that come up once the work has begun: their exit code is 1."""
+    try:
+        yield
+    except UserError as error:
+        error.code = 1
+        raise
+
+
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -410,8 +422,7 @@ def _disk_mistakes(target: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line; what was written so far stays in the work folder."""
     try:
         yield
-    except UserError as error:
-        error.code = 1 if _partial(target).exists() else error.code
+    except UserError:
         raise
     except Exception as error:
         if mistake := disk_mistake(error, target):

@@ -45,7 +45,8 @@ def _suggest_steps(whole: Examined, names: list[str]) -> None:
     """Say of an override that names no step which steps there are."""
     for problem in whole.problems:
         if problem.where.startswith("override ") and "there is no key" in problem.what:
-            first = _first(problem.where.removeprefix("override "))
+            text = problem.where.removeprefix("override ").split(": ")[0]
+            first, problem.where = _first(text), f"override {text}"
             guess = nearest(first, names)
             problem.what = f"there is no step or key `{first}` in this pipeline"
             problem.write = f"did you mean `{guess}`?" if guess else f"the steps are {', '.join(names)}"

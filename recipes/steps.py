@@ -32,6 +32,8 @@ TORCH_FLOORS = ("finetune", "eval")
 SAID = "TUNELOOP_SAID"
 POLL_SECONDS = 0.2
 INTERRUPTED = 130
+# This process has no threads and has imported nothing heavy: on Linux its copy is at work at once.
+LIGHT = "fork" if sys.platform.startswith("linux") else "spawn"
 
 
 class Line(Protocol):
@@ -82,7 +84,7 @@ class Runner:
         processes = processes_of(step.recipe)
         if any(needs_torch(recipe) and processes_of(recipe) == 1 for recipe in self.recipes):
             self.warm_up()
-        context = "forkserver" if needs_torch(step.recipe) else "spawn"
+        context = "forkserver" if needs_torch(step.recipe) else LIGHT
         if processes > 1:
             code = _launched(step, processes, log, said, line)
         else:
