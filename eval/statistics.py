@@ -112,7 +112,7 @@ def mcnemar(won: int, lost: int) -> float:
     """Return the exact two-sided p-value for `won` and `lost` discordant pairs (binomial with p = 1/2)."""
     n, fewer = won + lost, min(won, lost)
     tail = sum(math.comb(n, k) for k in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return float(min(1.0, 2 * tail / 2**n))
 
 
 def randomisation(a: np.ndarray, b: np.ndarray, score: Score, *, flips: int = FLIPS, seed: int = 0) -> float:

@@ -13,7 +13,7 @@ def decimals(scores: Sequence[Score]) -> int:
     """Return how many decimals a column needs so that its intervals are not rounded away: 1 to 3."""
     largest = max(abs(score.value) for score in scores)
     widths = [score.half_width for score in scores if score.half_width > 0]
-    wanted = 2 if not widths else 1 - math.floor(math.log10(min(widths)))
+    wanted = 2 if not widths else -math.floor(math.log10(min(widths)))
     return max(1 if largest >= 10 else 2, min(wanted, 2 if largest >= 10 else 3))
 
 
