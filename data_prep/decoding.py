@@ -35,15 +35,13 @@ def read_text(path: Path) -> str:
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file, unpacked if it is gzip.
 
-    Raises: Unreadable for an empty, damaged or far too big file.
+    Raises: Unreadable for an empty, damaged or far too big file; OSError for one that cannot be opened.
     """
     try:
         with open_binary(path) as stream:
             data = stream.read(MAX_BYTES + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Unreadable("damaged gzip file") from error
-    except OSError as error:
-        raise Unreadable(f"cannot be opened: {error.strerror or error}") from error
     if len(data) > MAX_BYTES:
         raise Unreadable(f"more than {MAX_BYTES // 2**20} MiB in one file")
     if not data.strip():

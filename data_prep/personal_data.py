@@ -26,13 +26,15 @@ class Finding:
     end: int
 
 
-EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+%'-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b")
+EMAIL = re.compile(
+    r"(?<![\w.+-])[A-Za-z0-9][\w.+%'-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b"
+)
 IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}(?![A-Za-z0-9])")
-CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)")
+CARD = re.compile(r"(?<![\w.-])(?<!\d )\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)")
 IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d|-\w)")
 IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 PHONE = re.compile(
-    r"""(?<![\w/.:=+-])(?<!\d,)(?:
+    r"""(?<![\w/.:=+-])(?<!\d,)(?:(?<!\d[ ])|(?=\+))(?:         # not inside a longer row of groups of digits
         (?:\+|00)[1-9](?:[ ./()-]{0,3}\d){6,14}                       # +44 20 7946 0958, 0049 (30) 123456
       | (?:1[ .-])?\(\d{2,5}\)[ ./-]{0,3}\d(?:[ ./-]?\d){4,9}         # (555) 010-0199
       | (?:1[ .-])?\d{3}[.-]\d{3}[.-]\d{4}                            # 555-010-0199
@@ -126,7 +128,7 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:
-    candidates = [match for match in IPV4.finditer(text)] if "." in text else []
+    candidates = list(IPV4.finditer(text)) if "." in text else []
     if ":" in text:
         candidates += [match for match in IPV6.finditer(text) if any(part.isdigit() for part in match.group())]
     for match in candidates:
@@ -152,4 +154,3 @@ _SEARCHES: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
     "IP": _addresses,
     "PHONE": _phones,
 }
-KINDS = tuple(_SEARCHES)

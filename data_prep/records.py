@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 from recipes.errors import UserError
 
@@ -102,7 +102,7 @@ def parse_line(line: bytes) -> dict[str, Any]:
     Raises: ValueError that says what is wrong with it.
     """
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.rstrip(b"\r\n").decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start} is 0x{line[error.start]:02x})") from error
     except json.JSONDecodeError as error:
@@ -196,7 +196,7 @@ def _append(stream: IO[bytes], row: Any) -> None:
 def _packed(raw: IO[bytes], target: Path) -> Iterator[IO[bytes]]:
     if target.suffix == ".gz":
         with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as stream:
-            yield stream
+            yield cast(IO[bytes], stream)
     else:
         yield raw
 

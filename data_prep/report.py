@@ -15,15 +15,20 @@ main { max-width: 1080px; margin: 0 auto; padding: 28px 24px 60px }
 h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 18px; margin: 0 0 10px }
 p.lead { color: var(--soft); margin: 0 0 20px }
 section { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 18px 20px; margin: 0 0 18px }
-table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: 5px 10px 5px 0; vertical-align: top }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; padding: 5px 10px 5px 0; vertical-align: top }
 th { color: var(--soft); font-weight: 600; font-size: 13px; border-bottom: 1px solid var(--line) }
-td { border-bottom: 1px solid #eef1f5 } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-.bar { display: inline-block; height: 11px; background: var(--bar); border-radius: 2px; vertical-align: middle; min-width: 1px }
+td { border-bottom: 1px solid #eef1f5 } 
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.bar { display: inline-block; height: 11px; background: var(--bar); border-radius: 2px; vertical-align: middle;
+  min-width: 1px }
 .bar.lost { background: var(--lost) } td.plot { width: 34% }
 .figures { display: flex; gap: 34px; flex-wrap: wrap } .figures b { display: block; font-size: 25px; line-height: 1.2 }
 .figures span { color: var(--soft) } .soft { color: var(--soft) } code { font-size: 13px; overflow-wrap: anywhere }
-blockquote { margin: 4px 0 10px; padding: 6px 12px; border-left: 3px solid var(--line); color: #39424f; overflow-wrap: anywhere }
-details { margin: 4px 0 } summary { cursor: pointer } .two { display: grid; grid-template-columns: 1fr 1fr; gap: 0 26px }
+blockquote { margin: 4px 0 10px; padding: 6px 12px; border-left: 3px solid var(--line); color: #39424f;
+  overflow-wrap: anywhere }
+details { margin: 4px 0 } summary { cursor: pointer }
+.two { display: grid; grid-template-columns: 1fr 1fr; gap: 0 26px }
 @media (max-width: 760px) { .two { grid-template-columns: 1fr } td.plot { display: none } }
 """
 
@@ -39,7 +44,9 @@ def page(summary: Mapping[str, Any]) -> str:
         _sources(summary["sources"]),
         _counts("Languages", summary["languages"]),
         _counts("Licences", summary["licenses"]),
-        _counts("Personal data replaced", summary["redacted"], "No personal data were found, or they were not looked for."),
+        _counts(
+            "Personal data replaced", summary["redacted"], "No personal data were found, or they were not looked for."
+        ),
         _contamination(summary["contamination"]),
         _alike(summary["alike"]),
     ]
@@ -73,11 +80,14 @@ def _funnel(steps: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         (
             step["name"], _bar(step["documents_out"], most), f"{step['documents_out']:,}", f"{step['words_out']:,}",
-            f"{sum(step['dropped'].values()):,}" if step["dropped"] else "", f"{step['changed']:,}" if step["changed"] else "",
+            _number(sum(step["dropped"].values())), _number(step["changed"]),
         )
         for step in steps
     ]  # fmt: skip
-    return _section("Funnel", _table(("step", "", "documents left", "words left", "dropped", "repaired"), rows, numbers={2, 3, 4, 5}))
+    return _section(
+        "Funnel",
+        _table(("step", "", "documents left", "words left", "dropped", "repaired"), rows, numbers={2, 3, 4, 5}),
+    )
 
 
 def _reasons(steps: Sequence[Mapping[str, Any]]) -> str:
@@ -90,7 +100,9 @@ def _reasons(steps: Sequence[Mapping[str, Any]]) -> str:
          _examples(step["examples"].get(reason, ())))
         for step, reason, count in sorted(dropped, key=lambda item: -item[2])
     ]  # fmt: skip
-    return _section("Why documents were dropped", _table(("step: reason", "", "documents", "examples"), rows, numbers={2}))
+    return _section(
+        "Why documents were dropped", _table(("step: reason", "", "documents", "examples"), rows, numbers={2})
+    )
 
 
 def _examples(examples: Iterable[Mapping[str, str]]) -> str:
@@ -118,12 +130,15 @@ def _lengths(lengths: Sequence[int]) -> str:
         return ""
     most = max(bins.values())
     rows = [
-        (f"{math.ceil(2 ** (place / 2)):,} to {math.ceil(2 ** ((place + 1) / 2)) - 1:,}", _bar(bins.get(place, 0), most),
-         f"{bins.get(place, 0):,}")
+        (f"{_edge(place):,} to {_edge(place + 1) - 1:,}", _bar(bins.get(place, 0), most), f"{bins.get(place, 0):,}")
         for place in range(min(bins), max(bins) + 1)
-        if math.ceil(2 ** ((place + 1) / 2)) > math.ceil(2 ** (place / 2))
+        if _edge(place + 1) > _edge(place)
     ]  # fmt: skip
     return _section("Words in a document", _table(("words", "", "documents"), rows, numbers={2}))
+
+
+def _edge(place: int) -> int:
+    return math.ceil(2 ** (place / 2))
 
 
 def _sides(sides: Mapping[str, Mapping[str, int]]) -> str:
@@ -155,7 +170,10 @@ def _counts(title: str, counts: Mapping[str, int], empty: str = "", note: str = 
 def _contamination(found: Mapping[str, Any]) -> str:
     title = "Evaluation questions in the documents"
     if "questions" not in found:
-        return _section(title, "<p class=soft>No evaluation file was named (<code>decontaminate:</code>), so none was looked for.</p>")
+        return _section(
+            title,
+            "<p class=soft>No evaluation file was named (<code>decontaminate:</code>), so none was looked for.</p>",
+        )
     lead = (
         f"<p>{found['questions']:,} questions were looked for, {found['found']:,} found"
         f"{'' if found['found'] <= len(found['shown']) else ', the first ' + str(len(found['shown'])) + ' shown'}; "
@@ -191,7 +209,9 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int
     marks = [' class="n"' if index in numbers else "" for index in range(len(heads))]
     head = "".join(f"<th{mark}>{name}</th>" for mark, name in zip(marks, heads, strict=True))
     body = "".join(
-        "<tr>" + "".join(f"<td{mark or _plot(cell)}>{cell}</td>" for mark, cell in zip(marks, row, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td{mark or _plot(cell)}>{cell}</td>" for mark, cell in zip(marks, row, strict=True))
+        + "</tr>"
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -206,6 +226,10 @@ def _bar(value: int, most: int, *, lost: bool = False) -> str:
         return '<span class="bar" style="width:0;min-width:0"></span>'
     width = 100 * value / most
     return f'<span class="bar{" lost" if lost else ""}" style="width:{width:.1f}%"></span>'
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else ""
 
 
 def _text(value: object) -> str:

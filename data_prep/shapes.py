@@ -1,7 +1,7 @@
 """The shapes in which people keep supervised data -> messages.
 
-A shape is recognised by its columns. `read` turns a row into `Conversation`'s messages or `Preference`'s three lists, and
-says in a few words why it cannot (`Refused`). The rules for what makes a good row are in `check_turns`.
+A shape is recognised by its columns. `read` turns a row into `Conversation`'s messages or `Preference`'s three
+lists, and says in a few words why it cannot (`Refused`). The rules for what makes a good row are in `check_turns`.
 
 | shape | columns | where it comes from |
 |---|---|---|
@@ -10,7 +10,7 @@ says in a few words why it cannot (`Refused`). The rules for what makes a good r
 | alpaca | instruction, output (input, system) | Stanford Alpaca |
 | prompt_completion | prompt, completion: texts or messages | TRL |
 | question_answer | question, answer (system) | question lists; also query/response, prompt/response, input/output |
-| preference | chosen, rejected, each text or messages (prompt) | TRL, UltraFeedback; the prompt may be their common start |
+| preference | chosen, rejected, each text or messages (prompt) | TRL, UltraFeedback; or both start with the prompt |
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ def _message(item: Any, role_key: str, text_key: str) -> Message:
 
 
 QUESTION_ANSWER = (
-    ("question", "answer"), ("query", "response"), ("prompt", "response"), ("question", "response"), ("input", "output"),
+    ("question", "answer"), ("query", "response"), ("prompt", "response"), ("question", "response"),
+    ("input", "output"),
 )  # fmt: skip
 SHAPES = (
     Shape("preference", "preferences", (("chosen", "rejected"),), ("prompt",), _preference),

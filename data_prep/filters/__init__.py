@@ -48,13 +48,11 @@ def modules() -> dict[str, ModuleType]:
 def chain(settings: dict[str, Any]) -> list[tuple[str, Callable[[Sequence[Document]], Check]]]:
     """Return name and maker of each filter that is switched on; the maker gets the documents that reach it."""
     return [
-        (name, _maker(module, settings[name]))
-        for name, module in modules().items()
-        if settings.get(name) is not None
+        (name, _maker(module, settings[name])) for name, module in modules().items() if settings.get(name) is not None
     ]
 
 
 def _maker(module: ModuleType, settings: Any) -> Callable[[Sequence[Document]], Check]:
     if hasattr(module, "fit"):
-        return lambda documents: module.fit(settings, documents)  # type: ignore[no-any-return]
-    return lambda documents: module.build(settings)  # type: ignore[no-any-return]
+        return lambda documents: module.fit(settings, documents)
+    return lambda documents: module.build(settings)

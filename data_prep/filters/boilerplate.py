@@ -27,9 +27,9 @@ _DIGITS = re.compile(r"\d+")
 class Settings(Section):
     """How often is too often."""
 
-    min_share: float = Field(0.2, gt=0, le=1, description="Share of a source's documents that have the line.")
-    min_documents: int = Field(5, ge=2)
-    min_words: int = Field(4, ge=1, description="Shorter lines (headings) are never boilerplate.")
+    min_share: float = Field(default=0.2, gt=0, le=1, description="Share of a source's documents that have the line.")
+    min_documents: int = Field(default=5, ge=2)
+    min_words: int = Field(default=4, ge=1, description="Shorter lines (headings) are never boilerplate.")
 
 
 def fit(settings: Settings, documents: Sequence[Document]) -> Check:
@@ -56,7 +56,8 @@ def _boilerplate(settings: Settings, documents: Sequence[Document]) -> dict[str,
         counts[document.source].update(keys - {""})
     return {
         source: frozenset(
-            line for line, count in counts[source].items()
+            line
+            for line, count in counts[source].items()
             if count >= max(settings.min_documents, settings.min_share * size)
         )
         for source, size in sizes.items()

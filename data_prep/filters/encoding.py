@@ -22,7 +22,10 @@ ORDER = 10
 
 # First bytes of UTF-8 sequences (0xC2 to 0xF4) and the bytes after them (0x80 to 0xBF), each read as one of the usual
 # single-byte encodings: Latin-1 and Windows-1252 first, then Windows-1251, 1250, 437 and Mac Roman.
-_FIRST = "\u00c2-\u00c6\u00c8-\u00cb\u00d0-\u00d1\u00d7-\u00db\u00e0-\u00ef\u00f0\u0412\u0413\u0420\u0421\u0432\u0102\u0139\u251c\u2500\u252c\u0393\u221a\u00ac\u201a"
+_FIRST = (
+    "\u00c2-\u00c6\u00c8-\u00cb\u00d0-\u00d1\u00d7-\u00db\u00e0-\u00f0\u0412\u0413\u0420\u0421\u0432"
+    "\u0102\u0139\u251c\u2500\u252c\u0393\u221a\u00ac\u201a"
+)
 _AFTER = (
     "\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013\u2014\u2018-\u201e\u2020-\u2022\u2026\u2030\u2039"
     "\u203a\u20ac\u2122\u0402-\u040f\u0452-\u045f\u0102-\u017c\u00c7\u00fc\u00e9\u00a9\u2260\u00b1-\u00bf\u221e\u2264\u2265\u03c0\u222b"
@@ -34,7 +37,9 @@ LOST = "\ufffd"
 class Settings(Section):
     """How much loss is borne."""
 
-    max_lost: float = Field(0.002, ge=0, le=1, description="Share of characters that may be lost for good (U+FFFD).")
+    max_lost: float = Field(
+        default=0.002, ge=0, le=1, description="Share of characters that may be lost for good (U+FFFD)."
+    )
 
 
 def build(settings: Settings) -> Check:
@@ -63,4 +68,5 @@ def repair(text: str) -> str:
 def _fixed(line: str) -> str:
     from ftfy import fix_encoding
 
-    return fix_encoding(line)
+    fixed: str = fix_encoding(line)
+    return fixed

@@ -27,13 +27,13 @@ _PUBLISHED_MINIMUM = 50
 class Settings(Section):
     """Thresholds as published."""
 
-    min_mean_word_length: float = Field(3, ge=0)
-    max_mean_word_length: float = Field(10, gt=0)
-    max_symbol_to_word_ratio: float = Field(0.1, ge=0, description="Of hash signs and of ellipses, each.")
-    max_bullet_lines: float = Field(0.9, ge=0, le=1)
-    max_ellipsis_lines: float = Field(0.3, ge=0, le=1)
-    min_alphabetic_words: float = Field(0.8, ge=0, le=1, description="Share of words with at least one letter.")
-    min_stop_words: int = Field(2, ge=0, le=len(STOP_WORDS))
+    min_mean_word_length: float = Field(default=3, ge=0)
+    max_mean_word_length: float = Field(default=10, gt=0)
+    max_symbol_to_word_ratio: float = Field(default=0.1, ge=0, description="Of hash signs and of ellipses, each.")
+    max_bullet_lines: float = Field(default=0.9, ge=0, le=1)
+    max_ellipsis_lines: float = Field(default=0.3, ge=0, le=1)
+    min_alphabetic_words: float = Field(default=0.8, ge=0, le=1, description="Share of words with at least one letter.")
+    min_stop_words: int = Field(default=2, ge=0, le=len(STOP_WORDS))
 
 
 def build(settings: Settings) -> Check:

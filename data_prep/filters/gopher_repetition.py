@@ -26,11 +26,11 @@ DUPLICATE_NGRAMS = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
 class Settings(Section):
     """Thresholds as published; the n-gram thresholds scale with `ngram_factor`."""
 
-    max_duplicate_lines: float = Field(0.30, ge=0, le=1)
-    max_duplicate_paragraphs: float = Field(0.30, ge=0, le=1)
-    max_duplicate_line_characters: float = Field(0.20, ge=0, le=1)
-    max_duplicate_paragraph_characters: float = Field(0.20, ge=0, le=1)
-    ngram_factor: float = Field(1.0, gt=0, description="1: table A1. Above 1 for short or formulaic texts.")
+    max_duplicate_lines: float = Field(default=0.30, ge=0, le=1)
+    max_duplicate_paragraphs: float = Field(default=0.30, ge=0, le=1)
+    max_duplicate_line_characters: float = Field(default=0.20, ge=0, le=1)
+    max_duplicate_paragraph_characters: float = Field(default=0.20, ge=0, le=1)
+    ngram_factor: float = Field(default=1.0, gt=0, description="1: table A1. Above 1 for short or formulaic texts.")
 
 
 def build(settings: Settings) -> Check:

@@ -23,6 +23,7 @@ from recipes.sections import Section
 
 ORDER = 50
 
+# ruff: noqa: E501
 FUNCTION_WORDS = {
     "en": "the of and to in is that it for was on with as be by this are at from have not which or you they their can a an "
     "i we he she were been will would what when who how does did do has had his her its into than then there these me my",
@@ -76,7 +77,7 @@ DIFFERENT_WORDS = 2  # one word, however often, is no evidence
 class Settings(Section):
     """Which languages to keep."""
 
-    keep: list[str] = Field(["en"], min_length=1, description="Two-letter codes, or names of scripts.")
+    keep: list[str] = Field(default=["en"], min_length=1, description="Two-letter codes, or names of scripts.")
 
     @field_validator("keep")
     @classmethod

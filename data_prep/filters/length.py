@@ -16,8 +16,8 @@ ORDER = 45
 class Settings(Section):
     """Bounds in words; Gopher's own are 50 and 100,000 (Rae et al. 2021, appendix A)."""
 
-    min_words: int = Field(50, ge=1)
-    max_words: int = Field(100_000, ge=1)
+    min_words: int = Field(default=50, ge=1)
+    max_words: int = Field(default=100_000, ge=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

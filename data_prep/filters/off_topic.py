@@ -39,8 +39,8 @@ class Settings(Section):
     """One of the two ways, or both."""
 
     domain_terms: list[str] = Field(default_factory=list, description="Words; case and punctuation do not matter.")
-    min_terms: int = Field(1, ge=1)
-    max_rarity: float | None = Field(None, gt=1, description="Such as 9. Off when absent.")
+    min_terms: int = Field(default=1, ge=1)
+    max_rarity: float | None = Field(default=None, gt=1, description="Such as 9. Off when absent.")
 
     @model_validator(mode="after")
     def _some_way(self) -> Self:

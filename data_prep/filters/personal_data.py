@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ Kind = Literal["IBAN", "CREDIT_CARD", "EMAIL", "IP", "PHONE"]
 class Settings(Section):
     """What to look for and what to do with it."""
 
-    kinds: list[Kind] = Field(list(personal_data.KINDS), min_length=1)
+    kinds: list[Kind] = Field(default=list(get_args(Kind)), min_length=1)
     action: Literal["redact", "drop"] = "redact"
 
 

@@ -23,7 +23,7 @@ _INSIDE = re.compile(r"(?<=\S)[ \t\u00a0]{2,}(?=\S)")
 class Settings(Section):
     """What white space means something."""
 
-    keep_indentation: bool = Field(False, description="True for text with program code in it.")
+    keep_indentation: bool = Field(default=False, description="True for text with program code in it.")
 
 
 def build(settings: Settings) -> Check:

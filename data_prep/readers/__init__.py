@@ -10,9 +10,11 @@ Content decides before the name: a PDF called .txt is read as a PDF. What cannot
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import os
 import pkgutil
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -41,7 +43,7 @@ def modules() -> tuple[ModuleType, ...]:
     return tuple(sorted(found, key=lambda module: module.__name__))
 
 
-def read(root: Path, name: str = "", license: str = "") -> Iterator[Document | Skipped]:  # noqa: A002
+def read(root: Path, name: str = "", license: str = "") -> Iterator[Document | Skipped]:
     """Yield the documents of a file or of all files below a folder, in the order of their paths.
 
     `name` stands for the root in ids and sources; it defaults to the root's own name.
@@ -58,7 +60,7 @@ def read(root: Path, name: str = "", license: str = "") -> Iterator[Document | S
             yield item
 
 
-def _place(document: Document, name: str, relative: str, where: str, license: str) -> None:  # noqa: A002
+def _place(document: Document, name: str, relative: str, where: str, license: str) -> None:
     """Fill in what tells where a document comes from."""
     folder = relative.rpartition("/")[0].partition("/")[0]
     row = document.meta.get("row")
@@ -77,6 +79,8 @@ def _parts(path: Path, where: str) -> Iterator[Document | Skipped]:
                 yield item
     except Unreadable as error:
         yield Skipped(where, str(error))
+    except OSError as error:
+        yield Skipped(where, _unopened(error))
 
 
 def reader_of(path: Path) -> ModuleType:
@@ -95,12 +99,16 @@ def reader_of(path: Path) -> ModuleType:
     raise Unreadable(f"no reader for {suffixes[-1] if suffixes else 'a file without a suffix'}")
 
 
+def _unopened(error: OSError) -> str:
+    return f"cannot be opened: {error.strerror or error}"
+
+
 def _head(path: Path) -> bytes:
     try:
         with open_binary(path) as stream:
             head = stream.read(HEAD)
-    except (OSError, EOFError) as error:
-        raise Unreadable(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Unreadable("damaged gzip file") from error
     if not head:
         raise Unreadable("empty file")
     return head

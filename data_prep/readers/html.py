@@ -36,8 +36,8 @@ def read(path: Path) -> Iterator[Document]:
     text = extract_plain_text(tree, main_content=True, list_bullets=True, preserve_formatting=True)
     if not text.strip():
         raise Unreadable("a page without main text")
-    canonical = tree.document.query_selector("link[rel=canonical]")
-    url = canonical.getattr("href") or "" if canonical else ""
+    canonical = tree.document and tree.document.query_selector("link[rel=canonical]")
+    url = (canonical and canonical.getattr("href")) or ""
     yield Document("", text, "", title=" ".join((tree.title or "").split()), url=url)
 
 

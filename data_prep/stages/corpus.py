@@ -44,23 +44,25 @@ class Input(Section):
     """A file, or a folder with all files below it."""
 
     path: InputPath
-    name: str = Field("", description="Stands for the path in ids and sources; by default the path's last part.")
-    license: str = Field("", description="For documents that do not name their own.")
+    name: str = Field(
+        default="", description="Stands for the path in ids and sources; by default the path's last part."
+    )
+    license: str = Field(default="", description="For documents that do not name their own.")
 
 
 class Deduplicate(Section):
     """Near-duplicates by the Jaccard index of word shingles; exact copies are always removed."""
 
-    threshold: float = Field(0.8, gt=0, le=1)
-    shingle: int = Field(5, ge=1, description="Words in a shingle.")
-    permutations: int = Field(128, ge=16, le=1024, description="Length of a MinHash signature.")
+    threshold: float = Field(default=0.8, gt=0, le=1)
+    shingle: int = Field(default=5, ge=1, description="Words in a shingle.")
+    permutations: int = Field(default=128, ge=16, le=1024, description="Length of a MinHash signature.")
 
 
 class Split(Section):
     """Shares of the near-duplicate clusters that are held back."""
 
-    validation: float = Field(0.05, ge=0, lt=1)
-    test: float = Field(0.05, ge=0, lt=1)
+    validation: float = Field(default=0.05, ge=0, lt=1)
+    test: float = Field(default=0.05, ge=0, lt=1)
 
 
 class Recipe(StageRecipe):
@@ -68,11 +70,13 @@ class Recipe(StageRecipe):
 
     stage: Literal["corpus"] = "corpus"
     inputs: list[Input] = Field(min_length=1)
-    strict: bool = Field(False, description="Stop at the first file or row that cannot be read.")
-    filters: Filters = Filters()
+    strict: bool = Field(default=False, description="Stop at the first file or row that cannot be read.")
+    filters: Filters = Field(default_factory=Filters)
     deduplicate: Deduplicate | None = Deduplicate()
-    decontaminate: list[InputPath] = Field(default_factory=list, description="Evaluation files (JSON lines) or folders.")
-    decontaminate_ngram: int = Field(13, ge=5, description="Words in a run that gives a question away.")
+    decontaminate: list[InputPath] = Field(
+        default_factory=list, description="Evaluation files (JSON lines) or folders."
+    )
+    decontaminate_ngram: int = Field(default=13, ge=5, description="Words in a run that gives a question away.")
     split: Split = Split()
 
     def faults(self) -> list[Fault]:
@@ -292,7 +296,9 @@ def _nothing_read(recipe: Recipe, skipped: list[Skipped]) -> UserError:
     where = ", ".join(item.path for item in recipe.inputs)
     seen = Counter(item.reason for item in skipped).most_common(3)
     what = "; ".join(f"{count} x {reason}" for reason, count in seen) or "no file in it"
-    return UserError(where, f"not one document could be read ({what})", "a path with text, Markdown, HTML, PDF or JSONL files")
+    return UserError(
+        where, f"not one document could be read ({what})", "a path with text, Markdown, HTML, PDF or JSONL files"
+    )
 
 
 def _nothing_left(funnel: Funnel) -> UserError:

@@ -3,8 +3,8 @@
 The shape of each file is recognised by its columns (`data_prep.shapes`), shown, and may be overridden with `columns:`.
 Every row that is refused is counted and listed with file, line and reason.
 
-Into `output_dir`: `train.jsonl`, `validation.jsonl` (Conversation or Preference rows), `refused.jsonl` (file, line, reason,
-detail), `contamination.jsonl` (evaluation questions that were found, with both texts).
+Into `output_dir`: `train.jsonl`, `validation.jsonl` (Conversation or Preference rows), `refused.jsonl` (file, line,
+reason, detail), `contamination.jsonl` (evaluation questions that were found, with both texts).
 
 The side of a row is a hash of its prompt, or of the column `group_column`: one question, or one disease, on one side.
 
@@ -44,16 +44,18 @@ class Recipe(StageRecipe):
     stage: Literal["instructions"] = "instructions"
     kind: Literal["conversations", "preferences"] = "conversations"
     inputs: list[Input] = Field(min_length=1)
-    strict: bool = Field(False, description="Stop at the first row that is refused.")
-    system: str = Field("", description="System message for rows without one.")
-    max_characters: int = Field(20_000, ge=1, description="Of all messages of a row together.")
-    min_answer_characters: int = Field(1, ge=1)
-    keep_indentation: bool = Field(True, description="False for texts without program code in them.")
-    redact: bool = Field(False, description="Replace personal data by placeholders.")
-    deduplicate: bool = Field(True, description="Keep the first of rows with the same words.")
+    strict: bool = Field(default=False, description="Stop at the first row that is refused.")
+    system: str = Field(default="", description="System message for rows without one.")
+    max_characters: int = Field(default=20_000, ge=1, description="Of all messages of a row together.")
+    min_answer_characters: int = Field(default=1, ge=1)
+    keep_indentation: bool = Field(default=True, description="False for texts without program code in them.")
+    redact: bool = Field(default=False, description="Replace personal data by placeholders.")
+    deduplicate: bool = Field(default=True, description="Keep the first of rows with the same words.")
     decontaminate: list[InputPath] = Field(default_factory=list)
-    group_column: str = Field("", description="Rows with the same value stand on one side; by default the same prompt.")
-    validation: float = Field(0.05, ge=0, lt=1)
+    group_column: str = Field(
+        default="", description="Rows with the same value stand on one side; by default the same prompt."
+    )
+    validation: float = Field(default=0.05, ge=0, lt=1)
 
     def faults(self) -> list[Fault]:
         """Refuse files whose first row fits no shape."""
@@ -121,7 +123,9 @@ def _take(recipe: Recipe, item: Input, questions: Questions, rows: Rows) -> None
             rows.kept.append(_checked(recipe, shape, row, questions, rows, where))
         except Refused as refused:
             if recipe.strict:
-                raise UserError(f"{item.path}:{line}", _said(refused), "repair the row, or write strict: false") from None
+                raise UserError(
+                    f"{item.path}:{line}", _said(refused), "repair the row, or write strict: false"
+                ) from None
             rows.refused.append({**where, "reason": refused.reason, "detail": refused.detail})
 
 
@@ -192,7 +196,9 @@ def _outer(shape: Shape, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a preference row says besides its texts."""
     numbers = ("margin", "agreement", "raters") if shape.kind == "preferences" else ()
     return {
-        name: row[name] for name in numbers if isinstance(row.get(name), int | float) and not isinstance(row[name], bool)
+        name: row[name]
+        for name in numbers
+        if isinstance(row.get(name), int | float) and not isinstance(row[name], bool)
     }
 
 
@@ -232,7 +238,10 @@ def _shape(item: Input, row: Mapping[str, Any], kind: str, line: int) -> Shape:
 def _unknown(row: Mapping[str, Any], kind: str) -> tuple[str, str]:
     from data_prep.shapes import known
 
-    return f"columns {', '.join(sorted(row)) or 'none'} fit no shape of {kind}", f"{known(kind)}, or name yours with `columns:`"
+    return (
+        f"columns {', '.join(sorted(row)) or 'none'} fit no shape of {kind}",
+        f"{known(kind)}, or name yours with `columns:`",
+    )
 
 
 def _mistake(path: Path, columns: Mapping[str, str], kind: str) -> tuple[str, str] | None:
@@ -259,5 +268,6 @@ def _said(refused: Any) -> str:
 
 def _nothing_kept(recipe: Recipe, rows: Rows) -> UserError:
     reasons = Counter(row["reason"] for row in rows.refused).most_common(3)
-    what = f"no row could be used ({', '.join(f'{count} x {reason}' for reason, count in reasons) or 'the files are empty'})"
+    seen = ", ".join(f"{count} x {reason}" for reason, count in reasons) or "the files are empty"
+    what = f"no row could be used ({seen})"
     return UserError(", ".join(item.path for item in recipe.inputs), what, "rows with a question and an answer")

@@ -1,0 +1,262 @@
+"""Filters: each rule drops the text made for it, with its reason, and keeps an ordinary one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from data_prep import filters
+from data_prep.filters import Drop, gopher_repetition, language
+from data_prep.records import Document
+
+# An ordinary text: 60 words, every sentence different.
+GOOD = (
+    "The silver fern grows best in the shade of tall trees, where the earth stays moist and cool. Gardeners water it "
+    "early in the morning and cover its roots with leaves before the first frost. Visitors often ask why the plant "
+    "turns bright in autumn, and the answer is that its leaves lose their green with every cold night that passes."
+)
+PLAIN = dict.fromkeys(filters.modules())
+
+
+def check(name: str, text: str, others: Sequence[str] = (), **settings: Any) -> tuple[Drop | None, Document]:
+    """Return what a filter says of a text, and the document as it left it."""
+    document = Document("id", text, "source")
+    documents = [document, *(Document(f"other {index}", other, "source") for index, other in enumerate(others))]
+    ((_, make),) = filters.chain({name: filters.modules()[name].Settings(**settings)})
+    return make(documents)(document), document
+
+
+def reason(name: str, text: str, others: Sequence[str] = (), **settings: Any) -> str | None:
+    drop, _ = check(name, text, others, **settings)
+    return drop.reason if drop else None
+
+
+def test_the_chain_runs_in_the_order_of_its_steps() -> None:
+    assert list(filters.modules()) == [
+        "encoding", "unicode", "whitespace", "boilerplate", "length", "language", "gopher_quality", "gopher_repetition",
+        "off_topic", "personal_data",
+    ]  # fmt: skip
+    assert filters.chain(PLAIN) == []
+
+
+@pytest.mark.parametrize("name", [name for name in filters.modules() if name != "off_topic"])
+def test_an_ordinary_text_is_kept_as_it_is(name: str) -> None:
+    drop, document = check(name, GOOD)
+    assert drop is None
+    assert document.text == GOOD
+
+
+# --- repairs
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Ren\u00e9e\u2019s caf\u00e9 \u2013 na\u00efve", "cp1252"),
+        ("\u00dcber Stra\u00dfen", "latin-1"),
+        ("pi\u00f1ata and \u201cquotes\u201d", "latin-1"),
+    ],
+)
+def test_encoding_damage_is_repaired_and_sound_lines_are_not_touched(text: str, encoding: str) -> None:
+    damaged = text.encode("utf-8").decode(encoding)
+    drop, document = check("encoding", f"na\u00efve caf\u00e9\n{damaged}\nEnd.")
+    assert drop is None
+    assert document.text == f"na\u00efve caf\u00e9\n{text}\nEnd."
+    assert document.meta["encoding_repaired"] is True
+
+
+def test_lost_characters_drop_a_document_only_beyond_the_bound() -> None:
+    drop, _ = check("encoding", "Gar\ufffdon \ufffdt\ufffd")
+    assert drop == Drop("encoding_damage", "3 of 10 characters are lost")
+    assert reason("encoding", GOOD + GOOD + "\ufffd") is None
+
+
+def test_unicode_is_composed_and_unseen_characters_go() -> None:
+    _, document = check("unicode", "cafe\u0301 \ufb01nd zero\u200bwidth soft\u00adhyphen \u202eturn x\u00b2 a\tb\x00\n")
+    assert document.text == "caf\u00e9 find zerowidth softhyphen turn x\u00b2 a\tb\n"
+
+
+def test_white_space_is_made_regular() -> None:
+    text = "  One\u00a0 two\tthree \r\n\r\n\r\n\r\n    four\u2028five  \n"
+    assert check("whitespace", text)[1].text == "One two three\n\nfour\nfive"
+    code = "def f():\n    return  1   \n\n\n\n    # end\n"
+    assert check("whitespace", code, keep_indentation=True)[1].text == "def f():\n    return 1\n\n    # end"
+    assert check("whitespace", " \n\u00a0\n")[0] == Drop("empty", "no text is left")
+
+
+def test_lines_that_repeat_over_a_source_go() -> None:
+    footer = "Copyright 2024 by the botanical garden, page 3"
+    others = [f"Text number {index} about plants.\n\nCare\n\n{footer.replace('3', str(index))}" for index in range(9)]
+    _, document = check("boilerplate", f"{GOOD}\n\nCare\n\n{footer}", others)
+    assert document.text == f"{GOOD}\n\nCare"
+    assert document.meta["boilerplate_lines"] == 1
+    assert check("boilerplate", footer, others)[0] == Drop("boilerplate", "every line is boilerplate of its source")
+
+
+def test_boilerplate_of_one_source_stays_in_another() -> None:
+    make = filters.modules()["boilerplate"]
+    line = "Call us if you have any question."
+    documents = [Document(str(index), f"{index} is a number\n{line}", "a") for index in range(9)] + [
+        Document("x", line, "b")
+    ]
+    assert make.fit(make.Settings(), documents)(documents[-1]) is None
+    assert documents[-1].text == line
+
+
+# --- judgements
+
+
+def test_length() -> None:
+    assert check("length", "one two three", min_words=4)[0] == Drop("too_short", "3 words, at least 4")
+    assert check("length", "one two three", min_words=1, max_words=2)[0] == Drop("too_long", "3 words, at most 2")
+    assert reason("length", GOOD, min_words=60) is None
+
+
+LANGUAGES = {
+    "de": "Der Garten ist im Sommer sehr schön, und die Kinder spielen mit dem Hund auf der Wiese.",
+    "fr": "Le jardin est très beau en été, et les enfants jouent avec le chien dans la prairie.",
+    "es": "El jardín es muy bonito en verano y los niños juegan con el perro en el prado, pero no por la noche.",
+    "it": "Il giardino è molto bello in estate e i bambini giocano con il cane nel prato della casa.",
+    "nl": "De tuin is in de zomer heel mooi en de kinderen spelen met de hond op het gras van het huis.",
+    "pl": "Ogród jest latem bardzo piękny i dzieci bawią się z psem na łące, ale nie po nocy.",
+    "cyrillic": "Летом сад очень красив, и дети играют с собакой на лугу.",
+    "greek": "Ο κήπος είναι πολύ όμορφος το καλοκαίρι και τα παιδιά παίζουν.",
+    "chinese": "夏天花园非常美丽，孩子们和狗在草地上玩耍。",
+    "japanese": "夏の庭はとても美しく、子供たちは犬と草原で遊びます。",
+    "arabic": "الحديقة جميلة جدا في الصيف والأطفال يلعبون مع الكلب.",
+}
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_languages_are_told_apart(code: str) -> None:
+    assert language.detect(LANGUAGES[code]) == code
+    drop, _ = check("language", LANGUAGES[code])
+    assert drop == Drop("language", f"{code}, not en")
+    assert reason("language", LANGUAGES[code], keep=["en", code]) is None
+
+
+def test_a_text_without_evidence_is_kept() -> None:
+    for text in ("42 17 3", "Oscar Greta Victor", "tell me what to use for a sick banana orchid. sticky paper"):
+        assert reason("language", text) is None
+    assert check("language", GOOD)[1].meta["language"] == "en"
+    assert check("language", "42 17 3")[1].meta["language"] == "unknown"
+
+
+def test_a_few_foreign_words_do_not_drop_an_english_text() -> None:
+    assert reason("language", f"{GOOD} Mit freundlichen Grüßen, Ihre Gärtnerei. 草地上玩耍") is None
+
+
+QUALITY = {
+    "mean_word_length": "a b c d e f g h i j " * 6,
+    "symbol_to_word_ratio": GOOD + " # # # # # # # #",
+    "alphabetic_words": GOOD + " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18",
+    "stop_words": "Silver fern grows best under tall trees since earth stays moist there. " * 5,
+    "bullet_lines": "\n".join(f"- the {word} of plants" for word in GOOD.split()[:15]),
+    "ellipsis_lines": "\n".join(f"the leaves of {word} and so on" + ("..." if index % 3 == 0 else "") for index, word in
+                                enumerate(GOOD.split()[:12])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", QUALITY)
+def test_gopher_quality_names_the_rule(rule: str) -> None:
+    assert reason("gopher_quality", QUALITY[rule]) == rule
+
+
+def test_gopher_quality_asks_a_short_text_for_no_stop_words() -> None:
+    assert reason("gopher_quality", "Silver fern grows best under tall trees") is None
+
+
+WORDS = [f"{a}{b}" for a in ("fern", "lily", "rose", "moss", "vine", "pear", "plum", "sage") for b in "abcdefgh"]
+
+
+def _repeating(length: int, times: int, padding: int) -> str:
+    """Return a run of `length` words `times` times, each time between words of its own."""
+    rest = iter(f"{x}{y}" for x in WORDS for y in "xyz")
+    gram = WORDS[:length]
+    return " ".join(" ".join([*gram, *(next(rest) for _ in range(padding))]) for _ in range(times))
+
+
+REPETITION = {
+    "duplicate_line_fraction": "\n".join([*(f"line {word}" for word in WORDS[:6]), *["a line"] * 5]),
+    "duplicate_paragraph_fraction": "\n\n".join([*(f"{w}\n{w} two\n{w} three" for w in WORDS[:3]), *["x\ny"] * 3]),
+    "duplicate_line_character_fraction": "\n".join([*(f"line {word}" for word in WORDS[:9]), *[GOOD] * 2]),
+    "top_2_gram": _repeating(2, 8, 4),
+    "top_3_gram": _repeating(3, 8, 10),
+    "top_4_gram": _repeating(4, 4, 16),
+    "duplicate_5_grams": _repeating(12, 3, 24),
+}
+
+
+@pytest.mark.parametrize("rule", REPETITION)
+def test_gopher_repetition_names_the_rule(rule: str) -> None:
+    drop, _ = check("gopher_repetition", REPETITION[rule])
+    assert drop is not None
+    assert drop.reason == rule
+
+
+def test_gopher_repetition_spares_what_the_factor_allows() -> None:
+    assert reason("gopher_repetition", REPETITION["top_3_gram"], ngram_factor=3) is None
+
+
+def test_covered_characters_count_once() -> None:
+    words = "a bb c d e a bb c d e a bb c d e x y".split()
+    from data_prep import shingles
+
+    hashes = shingles.hashes(words)
+    # The second and third "a bb c d e" began before; so did the runs that overlap them, which count no second time.
+    assert gopher_repetition._duplicated(hashes, gopher_repetition._ends(words), 5) == 2 * len("a bb c d e")
+    assert gopher_repetition._top(words, hashes, 2) == 3 * len("a bb")
+
+
+OTHERS = [f"{GOOD} Plant number {index} of the garden is called {word}." for index, word in enumerate(WORDS[:30])]
+ELSEWHERE = (
+    "Our casino offers jackpot slots, roulette dealers, bonus spins, poker tournaments plus gambling credit tonight."
+)
+
+
+def test_off_topic_by_the_collection() -> None:
+    drop, _ = check("off_topic", ELSEWHERE, OTHERS, max_rarity=9)
+    assert drop is not None
+    assert drop.reason == "off_topic"
+    assert reason("off_topic", GOOD, OTHERS, max_rarity=9) is None
+    assert reason("off_topic", ELSEWHERE, OTHERS[:5], max_rarity=9) is None  # too small a collection to judge by
+
+
+def test_off_topic_judges_a_long_document_by_its_best_passage() -> None:
+    long = f"{GOOD} " * 5 + " ".join(f"{x}{y}{z}" for x in WORDS for y in "xyz" for z in "pq")
+    assert reason("off_topic", long, OTHERS, max_rarity=9) is None
+
+
+def test_off_topic_by_named_words() -> None:
+    terms = ["Fern", "tree", "roots"]
+    assert reason("off_topic", GOOD, domain_terms=terms, min_terms=2) is None
+    assert check("off_topic", ELSEWHERE, domain_terms=terms)[0] == Drop(
+        "off_topic", "0 of the domain terms, at least 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("off_topic", {}, "says nothing about what is on topic: write domain_terms or max_rarity"),
+        ("off_topic", {"domain_terms": ["a"], "min_terms": 2}, "min_terms 2 is more than the 1 domain_terms"),
+        ("length", {"min_words": 5, "max_words": 4}, "min_words 5 is above max_words 4"),
+        ("language", {"keep": ["xx"]}, "xx is not told apart by this filter; it knows en, de"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(name: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        filters.modules()[name].Settings(**settings)
+
+
+def test_personal_data_are_replaced_or_the_document_dropped() -> None:
+    text = "Write to rosa@example.org or nora@example.org, or ring +44 20 7946 0123."
+    drop, document = check("personal_data", text)
+    assert drop is None
+    assert document.text == "Write to <EMAIL> or <EMAIL>, or ring <PHONE>."
+    assert document.meta["redacted"] == {"EMAIL": 2, "PHONE": 1}
+    assert check("personal_data", text, action="drop")[0] == Drop("personal_data", "2 EMAIL, 1 PHONE")
+    assert check("personal_data", text, kinds=["PHONE"])[1].text.endswith("nora@example.org, or ring <PHONE>.")
