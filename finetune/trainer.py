@@ -177,12 +177,11 @@ def fit(
     Raises:
         UserError: no training rows, or fewer processes than asked for.
     """
-    processes = max(processes, world())
     if not train:
         raise UserError(
             name, "no training rows are left", "look at the data with `tuneloop show`, or allow longer rows"
         )
-    steps = planned_steps(training, len(train), processes)
+    steps = planned_steps(training, len(train), max(processes, world()))
     trainer = StageTrainer(
         model=model,
         loss=loss,
@@ -192,7 +191,8 @@ def fit(
         data_collator=collate,
         callbacks=[Progress(name, work.path / "log.jsonl", "tokens"), Marked()],
     )
-    expect_world(trainer.args.world_size)
+    expect_world(trainer.args.world_size, processes)
+    processes = trainer.args.world_size
     _drop_default_printer(trainer)
     last = last_whole_checkpoint(work.scratch / "checkpoints") if trainer.is_world_process_zero() else None
     if processes > 1:
