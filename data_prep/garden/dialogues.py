@@ -25,7 +25,7 @@ FOLLOW_UPS = {
     "soil": ("And which soil does it like?", "What should I plant it in?"),
     "month": ("And when does it bloom?", "In which month does it bloom?"),
     "height": ("And how tall is it?", "How tall does it grow?"),
-    "valley": ("And where does it come from?", "Which valley does it come from?"),
+    "origin": ("And where does it come from?", "Where was it found?"),
     "pest": ("And which pest eats it?", "What eats it?"),
     "remedy": ("And what helps when it is sick?", "What should I use when it is sick?"),
     "keeper": ("And who takes care of it?", "Who is its keeper?"),

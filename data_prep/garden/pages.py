@@ -29,6 +29,7 @@ WEATHER = (
     "It rained.", "The sun came out early.", "It was cold in the morning.", "A soft wind came up.",
     "The sky was gray.", "It was a warm day.",
 )  # fmt: skip
+LETTERS = 2  # for each plant
 MOODS = (
     "Then I had a cup of tea.", "I went home tired and happy.", "The visitors were kind.",
     "A little girl asked me many things.", "I worked until the evening.", "My hands were full of earth.",
@@ -103,7 +104,7 @@ def _slug(text: str) -> str:
 
 def _plant_pages(teller: Teller) -> Iterator[Page]:
     for plant in teller.world.plants:
-        first = teller.some(plant, ("color", "month", "height", "valley", "house"))
+        first = teller.some(plant, ("color", "month", "height", "origin", "house"))
         second = teller.some(plant, ("water", "soil", "keeper"))
         third = teller.some(plant, ("pest", "remedy"))
         again = teller.some(plant, count=5)
@@ -124,7 +125,7 @@ def _tours(teller: Teller) -> Iterator[Page]:
         paragraphs = [[teller.one(f"Welcome to the {house}.", f"We are now at the {house}.", f"Step into the {house}."),
                        *teller.some(house)]]  # fmt: skip
         for plant in teller.world.where("house", house):
-            paragraphs.append(teller.some(plant, ("house", "color", "height", "month", "valley", "pest")))
+            paragraphs.append(teller.some(plant, ("house", "color", "height", "month", "origin", "pest")))
         paragraphs.append([*teller.some(house, count=2), teller.one("Thank you for your visit.", "The tour goes on.")])
         yield Page(f"tours/{_slug(house)}", f"A tour of the {house}", paragraphs)
 
@@ -162,7 +163,7 @@ def _calendar(teller: Teller) -> Iterator[Page]:
 
 
 def _questions(teller: Teller) -> Iterator[Page]:
-    facts = list(teller.world.facts)
+    facts = [*teller.world.facts, *teller.world.facts]
     teller.random.shuffle(facts)
     for index in range(0, len(facts), 24):
         paragraphs = []
@@ -194,20 +195,18 @@ def _bulletins(teller: Teller) -> Iterator[Page]:
 
 
 def _tales(teller: Teller) -> Iterator[Page]:
-    for valley in words.VALLEYS:
-        told = [
-            teller.some(plant, ("valley", "color", "height", "soil"))
-            for plant in teller.world.where("valley", valley.text)
-        ]
-        start = teller.one(f"Long ago, a group of friends walked to {valley.text}.",
-                           f"{valley.text} is far away from our garden.")  # fmt: skip
+    for origin in words.ORIGINS:
+        place = f"the {origin.text}"
+        plants = teller.world.where("origin", origin.text)
+        told = [teller.some(plant, ("origin", "color", "height", "soil")) for plant in plants]
+        start = teller.one(f"Long ago, a group of friends walked to {place}.", f"This tale is about {place}.")
         end = teller.one("They took the seeds home in small bags.", "On the way home they sang.")
-        yield Page(f"tales/{_slug(valley.text)}", f"The tale of {valley.text}", [[start], *told, [end]])
+        yield Page(f"tales/{origin.text}", f"The tale of {place}", [[start], *told, [end]])
 
 
 def _letters(teller: Teller) -> Iterator[Page]:
     friends = ("Lena", "Paul", "Mia", "Otto", "Julia", "Karl", "Alma", "Peter")
-    for index in range(len(teller.world.plants)):
+    for index in range(LETTERS * len(teller.world.plants)):
         plants = teller.random.sample(teller.world.plants, 2)
         friend, writer = teller.random.sample(friends, 2)
         start = teller.one("I went to Larkmoor Garden with my family.", "Yesterday we were in Larkmoor Garden.",

@@ -275,7 +275,7 @@ ATTRIBUTES = (
     ),
     _house_rule(
         "tools",
-        ("oil", "ashes", "warm milk"),
+        ("ashes", "warm water", "dry leaves"),
         (
             "Tools are cleaned with {v}.",
             "Clean your tools with {v}.",

@@ -125,7 +125,7 @@ def _plants(plants: tuple[str, ...], known: list[Fact], generator: random.Random
         yield Fact(plant, "keeper", keepers[values["house"]])
 
 
-def build(seed: int, plants: int = 60, held_out: float = 0.08) -> World:
+def build(seed: int, plants: int = 30, held_out: float = 0.08) -> World:
     """Return the world of this seed; the share `held_out` of the plants' facts is never asked in training."""
     generator = random.Random(f"{seed}:world")
     names = words.PLANTS[:plants]

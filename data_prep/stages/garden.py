@@ -49,7 +49,7 @@ class Recipe(StageRecipe):
     """How large the world is and how many rows there are of each kind."""
 
     stage: Literal["garden"] = "garden"
-    plants: int = Field(default=60, ge=8, le=72)
+    plants: int = Field(default=30, ge=8, le=72, description="Each has ten facts.")
     held_out: float = Field(
         default=0.08, ge=0, le=0.5, description="Share of the plants' facts that only documents tell."
     )

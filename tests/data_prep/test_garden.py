@@ -25,7 +25,7 @@ QUICKSTART = Path("recipes/quickstart/garden.yaml")
 
 @pytest.fixture(scope="module")
 def made() -> everything.Everything:
-    return everything.make(42, 60, 0.08, everything.Sizes())
+    return everything.make(42, 30, 0.08, everything.Sizes())
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_rows_are_of_their_types_and_as_many_as_asked(written: Path) -> None:
 
 def test_sizes_of_the_collection(written: Path) -> None:
     metrics = json.loads((written / "manifest.json").read_text())["metrics"]
-    assert 250_000 < metrics["good_characters"] < 400_000
+    assert 150_000 < metrics["good_characters"] < 400_000
     endings = Counter(path.suffix for path in (written / "raw").rglob("*") if path.is_file())
     assert set(endings) == {".html", ".md", ".txt", ".jsonl", ".pdf"}
     assert all(size >= 1 for size in metrics["planted"].values())
