@@ -47,11 +47,6 @@ def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> T
     return rewards.scatter_add(1, last[:, None], scores[:, None])
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of values where mask is True."""
-    return values[mask].mean()
-
-
 def whiten(values: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
     """Scale values to variance 1 over the whole mask, and to mean 0 unless `shift_mean` is False; 0 elsewhere.
 
