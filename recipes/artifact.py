@@ -33,6 +33,7 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 SCRATCH = ".scratch"
 RANKS = ".ranks"
+NEW = ".new"  # a JSON file on its way to its name
 OURS = (MANIFEST, STATE, SCRATCH, RANKS)
 FORMAT = 1
 
@@ -217,6 +218,11 @@ def settle(target: Path, wanted: str) -> None:
 
 
 def _put(partial: Path, target: Path) -> None:
+    """Give a whole result its place, without what only the run needed."""
+    if (partial / SCRATCH).exists():
+        shutil.rmtree(partial / SCRATCH)
+    (partial / STATE).unlink(missing_ok=True)
+    publish.sync(partial)
     new, former = read(partial), read(target)
     assert new is not None
     different = former is not None and former.content != new.content
@@ -258,9 +264,6 @@ def writing(recipe: StageRecipe) -> Iterator[Work]:
             manifest.seconds = round(time.monotonic() - clock, 3)
             _write_json(work.path / MANIFEST, _stored(manifest))
             # From here on the manifest makes the work folder a whole result: `settle` can finish after a kill.
-            shutil.rmtree(work.scratch)
-            (work.path / STATE).unlink()
-            publish.sync(work.path)
             _put(work.path, target)
 
 
@@ -318,8 +321,8 @@ def _begin(target: Path, wanted: str) -> Work:
     resumed = partial.exists()
     for folder in (partial, partial / SCRATCH, partial / RANKS):
         folder.mkdir(parents=True, exist_ok=True)
-    for mark in (partial / RANKS).iterdir():
-        mark.unlink()
+    for left in (*(partial / RANKS).iterdir(), *(partial / (name + NEW) for name in (MANIFEST, STATE))):
+        left.unlink(missing_ok=True)
     _write_json(partial / STATE, {"fingerprint": wanted, "run": launch.run_name(), "resumed": resumed})
     return Work(partial, resumed)
 
@@ -382,7 +385,7 @@ def _stored(manifest: Manifest) -> dict[str, Any]:
 def _write_json(path: Path, value: Any) -> None:
     """Write a JSON file so that it is there whole or not at all."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(path.name + NEW)
     with new.open("w", encoding="utf-8") as file:
         file.write(text + "\n")
         file.flush()

@@ -52,8 +52,9 @@ def lock(folder: Path) -> Iterator[None]:
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
-        _close_in_children.discard(descriptor)
-        os.close(descriptor)
+        if descriptor in _close_in_children:  # else this is a child that came here, and has let go of it already
+            _close_in_children.remove(descriptor)
+            os.close(descriptor)
 
 
 # A forked child (a data loader's worker, say) shares its parent's lock: left open there, it would outlive the parent.

@@ -12,6 +12,8 @@ from typing import Any
 from recipes import finding
 from recipes.errors import UserError
 
+DEFINITIONS = "#/$defs/"
+
 
 def report(stage: str | None, output: str | None) -> None:
     """Print a stage's schema, or that of all stages, or write it to a file."""
@@ -67,8 +69,7 @@ def _has_stage(name: str) -> dict[str, Any]:
 def _renamed(value: Any, stage: str) -> Any:
     """Return a schema whose references point to the definitions of its stage."""
     if isinstance(value, dict):
-        return {
-            key: f"#/$defs/{stage}.{item.rpartition('/')[2]}" if key == "$ref" else _renamed(item, stage)
-            for key, item in value.items()
-        }
+        return {key: _renamed(item, stage) for key, item in value.items()}
+    if isinstance(value, str) and value.startswith(DEFINITIONS):
+        return f"{DEFINITIONS}{stage}.{value.removeprefix(DEFINITIONS)}"
     return [_renamed(item, stage) for item in value] if isinstance(value, list) else value

@@ -167,9 +167,9 @@ def _scalar(node: Any, key: Key, source: Source) -> Any:
         )
     if node.style in QUOTES or node.tag == "tag:yaml.org,2002:binary":
         return text
+    source.texts[key] = text
     if text in WORDS:
         return WORDS[text]
-    source.texts[key] = text
     if INTEGER.fullmatch(text):
         return int(text, 0)
     return float(text) if FLOAT.fullmatch(text) else text

@@ -5,6 +5,7 @@ Values that the user has set in the environment are left as they are.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterable
@@ -37,7 +38,8 @@ def prepare(recipes: Iterable[StageRecipe]) -> None:
 
 
 def quiet() -> None:
-    """Hide the libraries' warnings about their own future."""
+    """Hide the libraries' warnings about their own future, and bitsandbytes' about kernels that only it misses."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 

@@ -5,10 +5,9 @@ process that has run OpenMP threads must not be forked.
 """
 
 import importlib
-import warnings
 
-warnings.filterwarnings("ignore", category=FutureWarning)
-warnings.filterwarnings("ignore", category=DeprecationWarning)
+from recipes import surroundings
 
+surroundings.quiet()
 for name in ("torch", "transformers", "transformers.trainer", "transformers.models.auto.modeling_auto", "peft"):
     importlib.import_module(name)
