@@ -197,6 +197,6 @@ def _found(
                 kept.append(index)
     for index, first in enumerate(exact):
         if index != first:
-            twin = found.twins.get(first)
-            found.twins[index] = Twin(twin.kept if twin else first, 1.0, exact=True)
+            # The first of equal copies may itself have gone for a better near-duplicate; so do all of them.
+            found.twins[index] = found.twins.get(first, Twin(first, 1.0, exact=True))
     return found

@@ -18,7 +18,7 @@ section { background: #fff; border: 1px solid var(--line); border-radius: 8px; p
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: 5px 10px 5px 0; vertical-align: top }
 th { color: var(--soft); font-weight: 600; font-size: 13px; border-bottom: 1px solid var(--line) }
-td { border-bottom: 1px solid #eef1f5 } 
+td { border-bottom: 1px solid #eef1f5 }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .bar { display: inline-block; height: 11px; background: var(--bar); border-radius: 2px; vertical-align: middle;
   min-width: 1px }

@@ -1,8 +1,9 @@
 """`stage: corpus`: raw files -> clean, deduplicated, decontaminated text, split into train, validation and test.
 
 Order: read, repair (encoding, Unicode, white space, boilerplate lines), judge (length, language, quality, repetition,
-topic), redact personal data, remove exact and near duplicates, remove documents that hold evaluation questions, split.
-Every document that goes is counted with its reason.
+topic), redact personal data, remove documents that hold evaluation questions, remove exact and near duplicates, split.
+Duplicates come after questions: of two copies of which one holds a question, the clean one must be left, whichever is
+the better copy otherwise. Every document that goes is counted with its reason.
 
 Into `output_dir`: `train.jsonl`, `validation.jsonl`, `test.jsonl` (Document rows); `dropped.jsonl` (Document rows with
 `step`, `reason`, `detail`); `unreadable.jsonl` (files and rows that no document came from); `contamination.jsonl` (each
@@ -108,8 +109,8 @@ def run(recipe: Recipe) -> None:
                 raise _nothing_read(recipe, skipped)
             for name, make in filters.chain(dict(recipe.filters)):
                 documents = funnel.step(name, documents, make(documents))
-            documents, clusters, alike = _deduplicated(recipe, funnel, documents)
             documents, hits, evaluation = _decontaminated(recipe, funnel, documents)
+            documents, clusters, alike = _deduplicated(recipe, funnel, documents)
         sides = _split(recipe, documents, clusters)
         if not sides["train"]:
             raise _nothing_left(funnel)
