@@ -70,7 +70,8 @@ def test_one_document_through_every_step(tmp_path: Path) -> None:
     row = next(row for row in _rows(tmp_path, "train") if row["meta"]["path"] == "web/x.html")
     assert row["text"] == f"Fern\n\n{_text('castle')} Ren\u00e9e loved it. Write to <EMAIL>."
     assert row["meta"] == {
-        ("Der Garten ist im Sommer schön, und Kinder spielen auf der Wiese.", {"language": {}}, "language"),
+        "path": "web/x.html", "language": "en", "boilerplate_lines": 1, "encoding_repaired": True,
+        "redacted": {"EMAIL": 1},
     }  # fmt: skip
     assert (row["id"], row["source"]) == ("raw/web/x.html", "raw/web")
 
