@@ -42,6 +42,18 @@ def past(reference: str) -> list[Manifest]:
     return list(found.values())
 
 
+def origins(reference: str) -> list[str]:
+    """Return the models at the beginning of a checkpoint's past: those of whose making nothing is known."""
+    manifests = past(reference)
+    starts = [
+        entry["path"]
+        for manifest in manifests
+        for _, entry in _inputs(manifest, models=True)
+        if (place := _place(manifest, entry)) is None or artifact.read(place) is None
+    ]
+    return list(dict.fromkeys(starts)) if manifests else [reference]
+
+
 def parent(reference: str, others: dict[str, str]) -> str | None:
     """Return which of `others` (name -> reference) a checkpoint was trained from, directly or not: the nearest."""
     contents = {found.content: name for name, other in others.items() if (found := artifact.read(shipped(other)))}
@@ -73,7 +85,8 @@ def curve(manifest: Manifest) -> dict[str, list[tuple[float, float]]]:
         for name in CURVES:
             if isinstance(row.get(name), int | float) and isinstance(row.get("step"), int | float):
                 points.setdefault(name, []).append((float(row["step"]), float(row[name])))
-    return {name: there for name, there in points.items() if len(there) > 1}
+    # A stage that logged nothing twice has no course to show.
+    return points if any(len(line) > 1 for line in points.values()) else {}
 
 
 def _log(path: Path) -> Iterator[dict[str, Any]]:

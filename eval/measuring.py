@@ -192,8 +192,9 @@ def _pairs(
 
 
 def _chain(reference: str) -> list[str]:
-    """Return the stages behind a checkpoint, newest first, or the reference where nothing is known."""
-    return [f"{one.stage} ({one.folder}, {one.content[:12]})" for one in lineage.past(reference)] or [reference]
+    """Return the stages behind a checkpoint, newest first, and the model that they began from."""
+    stages = [f"{one.stage} ({one.folder}, {one.content[:12]})" for one in lineage.past(reference)]
+    return stages + lineage.origins(reference)
 
 
 def _steps(references: Sequence[str]) -> list[Step]:

@@ -17,6 +17,7 @@ Nothing here imports torch: recipes are checked with it.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -31,6 +32,7 @@ from recipes.sections import Fault, InputPath, Key, Section, shipped
 Message = dict[str, str]
 # A recipe's check reads this many rows of each file; the benchmark reads all of them before it loads a model.
 FIRST_ROWS = 20
+COLUMN = re.compile(r"\{([\w.]+)\}")
 
 
 class TaskSection(Section):
@@ -135,6 +137,24 @@ def messages(row: dict[str, Any], name: str, role: str) -> list[Message]:
         return [{"role": role, "content": text(row, name)}]
     check_messages(name, value)
     return [{"role": one["role"], "content": one["content"]} for one in value]
+
+
+def filled(template: str, row: dict[str, Any]) -> str:
+    """Return a template with each `{column}` replaced by the row's value.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    return COLUMN.sub(lambda match: str(column(row, match[1])), template)
+
+
+def prompt_of(template: str | None, row: dict[str, Any]) -> list[Message]:
+    """Return a row's question: made of columns, or without a template from the column `prompt`.
+
+    Raises:
+        ValueError: a column is missing, or `prompt` is neither text nor messages.
+    """
+    return messages(row, "prompt", "user") if template is None else [{"role": "user", "content": filled(template, row)}]
 
 
 Parse = Callable[[Any, dict[str, Any]], Item]

@@ -22,6 +22,7 @@ def page(results: Results) -> str:
     """Return the report."""
     sections = [
         _warnings(results),
+        _section("In short", _in_short(results)),
         _section("Scores", _scores(results), _reward_model(results)),
         _section("By checkpoint", _plots(results)),
         _section("Is the difference real?", *_comparisons(results)),
@@ -62,6 +63,25 @@ def _warnings(results: Results) -> str:
     if missing := words.not_searched(results):
         boxes.append(f'<p class="note">{escape(missing)}</p>\n')
     return "".join(boxes)
+
+
+def _in_short(results: Results) -> str:
+    """Return for each pair what got better and what got worse."""
+    rows = []
+    for before, after in dict.fromkeys((one.before, one.after) for one in results.comparisons):
+        there = [one for one in results.comparisons if (one.before, one.after) == (before, after)]
+        rows.append(
+            [
+                f'{_dot(results, before)} <span class="arrow">→</span> {_dot(results, after)}',
+                *(_listed([one for one in there if one.verdict == verdict]) for verdict in VERDICT_COLOURS),
+            ]
+        )
+    head = ["", *(f'<span style="color:{fill}">{name}</span>' for name, fill in VERDICT_COLOURS.items())]
+    return _table(head, rows, texts=4, kind="pairs short") if rows else ""
+
+
+def _listed(comparisons: Sequence[Comparison]) -> str:
+    return escape(", ".join(f"{one.task} {one.label}" for one in comparisons)) or "–"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1, kind: str = "") -> str:
@@ -156,10 +176,15 @@ def _comparisons(results: Results) -> Iterator[str]:
         )
         for one in results.comparisons
     }
+    if pairs:
+        yield (
+            "<p>Differences on the items that both were asked. <i>Detectable</i>: the smallest true difference that "
+            "this many items would have shown four times out of five.</p>\n"
+        )
     for before, after in pairs:
         there = [one for one in results.comparisons if (one.before, one.after) == (before, after)]
         yield f"<h3>{_dot(results, before)} <span class=arrow>→</span> {_dot(results, after)}</h3>\n"
-        head = ["measure", "verdict", "difference", "95 % interval", "", "adjusted p", "could have seen"]
+        head = ["measure", "verdict", "difference", "95 % interval", "", "adjusted p", "detectable"]
         yield _table(head, [_compared(one, limits[one.task, one.measure]) for one in there], texts=2, kind="pairs")
 
 
@@ -169,8 +194,8 @@ def _compared(one: Comparison, limit: float) -> list[str]:
     return [
         f"{escape(one.task)}: {escape(one.label)}",
         f'<b class="verdict" style="color:{fill}">{one.verdict}</b>',
-        f"{one.difference:+.3f}",
-        f"[{one.low:+.3f}, {one.high:+.3f}]",
+        words.signed(one.difference),
+        f"[{words.signed(one.low)}, {words.signed(one.high)}]",
         plots.difference(one.low, one.difference, one.high, limit, fill),
         f'<span title="{hint}">{escape(words.p_value(one.p_adjusted))}</span>',
         f"±{one.smallest_seen:.3f}",

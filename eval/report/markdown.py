@@ -58,8 +58,8 @@ def _comparisons(results: Results) -> str:
             f"{cell(one.before)} → {cell(one.after)}",
             f"{cell(one.task)}: {one.label}",
             f"**{one.verdict}**" if one.verdict != "no evidence" else one.verdict,
-            f"{one.difference:+.3f}",
-            f"[{one.low:+.3f}, {one.high:+.3f}]",
+            words.signed(one.difference),
+            f"[{words.signed(one.low)}, {words.signed(one.high)}]",
             words.p_value(one.p_adjusted),
             str(one.items),
         ]

@@ -92,6 +92,8 @@ def curves(
     for index, (name, line) in enumerate(lines.items()):
         fill = COLOURS[(index + 1) % len(COLOURS)]
         path = " ".join(f"{across(step):.1f},{up(value):.1f}" for step, value in line if math.isfinite(value))
+        if len(line) == 1:  # a value that was only taken at the end
+            parts.append(f'<circle cx="{across(line[0][0]):.1f}" cy="{up(line[0][1]):.1f}" r="4" fill="{fill}"/>')
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{fill}" stroke-width="1.8" stroke-linejoin="round"/>'
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 from eval.comparison import Comparison, Score
 from eval.results import REWARD_MODEL, Results
@@ -13,7 +14,7 @@ def decimals(scores: Sequence[Score]) -> int:
     """Return how many decimals a column needs so that its intervals are not rounded away: 1 to 3."""
     largest = max(abs(score.value) for score in scores)
     widths = [score.half_width for score in scores if score.half_width > 0]
-    wanted = 2 if not widths else -math.floor(math.log10(min(widths)))
+    wanted = 2 if not widths else -math.floor(math.log10(median(widths)))
     return max(1 if largest >= 10 else 2, min(wanted, 2 if largest >= 10 else 3))
 
 
@@ -24,7 +25,7 @@ def figure(score: Score, places: int) -> str:
 
 def heading(score: Score) -> str:
     """Return a measure's name, with an arrow where lower is better."""
-    return score.label if score.higher_is_better else f"{score.label} ↓"
+    return score.label if score.higher_is_better else f"{score.label}↓"
 
 
 def p_value(p: float) -> str:
@@ -49,11 +50,19 @@ def verdict_on(comparisons: Sequence[Comparison]) -> str:
     first = comparisons[0]
     parts = []
     for verdict in ("better", "worse", "no evidence"):
-        there = [f"{one.task} {one.label} ({one.difference:+.3g})" for one in comparisons if one.verdict == verdict]
+        there = [
+            f"{one.task} {one.label} ({signed(one.difference, '.3g')})" for one in comparisons if one.verdict == verdict
+        ]
         if there:
             names = ", ".join(there)
             parts.append(f"no evidence in {names}" if verdict == "no evidence" else f"{verdict} in {names}")
     return f"{first.after} against {first.before}: {'; '.join(parts)}"
+
+
+def signed(value: float, form: str = ".3f") -> str:
+    """Return a number with its sign, and a minus sign as wide as a plus; what rounds to zero has no minus."""
+    text = f"{value:+{form}}"
+    return f"+{text[1:]}" if float(text) == 0 else text.replace("-", "−")
 
 
 def reward_lines(results: Results) -> list[str]:

@@ -7,7 +7,6 @@ messages) and `references` (texts), or any columns through the templates `user` 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -15,14 +14,13 @@ from pydantic import Field
 
 from eval import metrics
 from eval.subjects import Policy
-from eval.task import Item, Measure, Outcome, TaskSection, column, messages, spread
+from eval.task import Item, Measure, Outcome, TaskSection, column, filled, prompt_of, spread
 from recipes.sections import Fault
 
 SUBJECT = "policy"
 WRITES = True
 MAIN = ("contains", "token_f1")
 TEXT = {"predictions": "string", "references": ["string"]}
-COLUMN = re.compile(r"\{([\w.]+)\}")
 
 
 class Task(TaskSection):
@@ -52,10 +50,7 @@ def parse(task: Task, row: dict[str, Any]) -> Item:
     Raises:
         ValueError: a column is missing, or there is no reference.
     """
-    if task.user is None:
-        prompt = messages(row, "prompt", "user")
-    else:
-        prompt = [{"role": "user", "content": filled(task.user, row)}]
+    prompt = prompt_of(task.user, row)
     references = column(row, "references") if task.reference is None else [filled(task.reference, row)]
     if not isinstance(references, list) or not references or not all(isinstance(one, str) for one in references):
         raise ValueError(f"references is {references!r:.60}, not a list of texts")
@@ -63,11 +58,6 @@ def parse(task: Task, row: dict[str, Any]) -> Item:
     return Item(
         "", last, last, references[0], {"prompt": prompt, "references": references, "meta": row.get("meta", {})}
     )
-
-
-def filled(template: str, row: dict[str, Any]) -> str:
-    """Return a template with `{column}` replaced by the row's values."""
-    return COLUMN.sub(lambda match: str(column(row, match[1])), template)
 
 
 def measure(task: Task, items: Sequence[Item], subject: Policy) -> Outcome:

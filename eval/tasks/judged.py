@@ -1,10 +1,11 @@
 """Answers judged by a function and by the reward model, and compared with the baseline checkpoint's answers.
 
-`judge: module:function` names a Python function (prompt, answer, meta) -> {"name": value, ...}; its key `by` (default
-`total`) decides who wins. `win_rate` is the share of prompts on which a checkpoint's answer is judged better than the
-baseline's, with ties as half; 0.5 is the baseline itself. `reward` is the mean score by the recipe's reward model.
+`judge: module:function` names a Python function (prompt, answer, meta) -> {"name": value, ...}; its key `by` decides
+who wins. `win_rate` is the share of prompts on which a checkpoint's answer is judged better than the baseline's, with
+ties as half; 0.5 is the baseline itself. `reward` is the mean score by the recipe's reward model; without a judge it
+decides who wins, which says little about a policy that was trained on that very reward.
 
-Rows: `prompt` (text or messages) and whatever the judge wants to find in `meta`.
+Rows: `prompt` (text or messages, or made of columns through the template `user`) and what the judge wants in `meta`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic import Field
 
 from eval.metrics import mean
 from eval.subjects import Policy
-from eval.task import Item, Measure, Message, Outcome, TaskSection, messages, spread
+from eval.task import Item, Measure, Message, Outcome, TaskSection, prompt_of, spread
 from recipes.sections import Fault
 
 SUBJECT = "policy"
@@ -34,12 +35,23 @@ class Task(TaskSection):
     """Answers judged by a function."""
 
     kind: Literal["judged"] = "judged"
-    judge: str = Field(pattern=r"^[\w.]+:\w+$", description="`module:function`, called with (prompt, answer, meta).")
-    by: str = Field("total", description="The key of the judge's answer that decides who wins.")
+    judge: str | None = Field(
+        None, pattern=r"^[\w.]+:\w+$", description="`module:function`, called with (prompt, answer, meta)."
+    )
+    by: str | None = Field(None, description="What decides who wins; default: the judge's `total`, else `reward`.")
+    user: str | None = Field(None, description="The question, made of columns: `{question}`. Absent: column `prompt`.")
+
+    @property
+    def decides(self) -> str:
+        """The measure that decides who wins."""
+        return self.by or ("total" if self.judge else REWARD)
 
 
 def faults(task: Task, recipe: Any) -> list[Fault]:
-    """Refuse a judge that cannot be imported."""
+    """Refuse a judge that cannot be imported, and answers without anyone to judge them."""
+    if task.judge is None:
+        write = "name a function under `judge`, or a `reward_model`"
+        return [] if recipe.reward_model else [Fault(("judge",), "there is neither a judge nor a reward model", write)]
     module, name = task.judge.split(":")
     try:
         if hasattr(importlib.import_module(module), name):
@@ -51,7 +63,9 @@ def faults(task: Task, recipe: Any) -> list[Fault]:
 
 
 def load_judge(task: Task) -> Judge:
-    """Return the judge's function."""
+    """Return the judge's function; one that says nothing where there is none."""
+    if task.judge is None:
+        return lambda prompt, answer, meta: {}
     module, name = task.judge.split(":")
     found: Judge = getattr(importlib.import_module(module), name)
     return found
@@ -63,7 +77,7 @@ def parse(task: Task, row: dict[str, Any]) -> Item:
     Raises:
         ValueError: a column is missing.
     """
-    prompt = messages(row, "prompt", "user")
+    prompt = prompt_of(task.user, row)
     references = row.get("references") or [""]
     last = prompt[-1]["content"]
     return Item("", last, last, str(references[0]), {"prompt": prompt, "meta": row.get("meta", {})})
@@ -88,7 +102,7 @@ def measure(task: Task, items: Sequence[Item], subject: Policy) -> Outcome:
         name: Measure("mean", name.replace("_", " "), spread(mean.statistics(values), asked))
         for name, values in columns.items()
     }
-    notes = {"judge": task.judge, "win_rate is by": task.by}
+    notes = {"judge": task.judge, "win_rate is by": task.decides}
     return Outcome(measures, asked, [one.text if one else "" for one in given], notes)
 
 
@@ -114,7 +128,7 @@ def rewards(subject: Policy, items: Sequence[Item], given: Sequence[Any]) -> lis
 def against(task: Task, outcome: Outcome, baseline: Outcome) -> dict[str, Measure]:
     """Return how often the answers are judged better than the baseline's, on prompts that both were asked."""
     rows: list[tuple[float, ...]] = []
-    for mine, theirs in zip(outcome.measures[task.by].rows, baseline.measures[task.by].rows, strict=True):
+    for mine, theirs in zip(outcome.measures[task.decides].rows, baseline.measures[task.decides].rows, strict=True):
         gap = mine[0] - theirs[0]
         both = mine[1] and theirs[1]
         rows.append((0.5 if abs(gap) < SAME else float(gap > 0), 1.0) if both else (0.0, 0.0))

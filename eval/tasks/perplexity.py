@@ -16,8 +16,7 @@ from pydantic import Field
 
 from eval import metrics
 from eval.subjects import Policy
-from eval.task import Item, Measure, Outcome, TaskSection
-from eval.tasks.generate import filled
+from eval.task import Item, Measure, Outcome, TaskSection, filled
 from recipes.sections import Fault
 
 SUBJECT = "policy"

@@ -285,6 +285,15 @@ def test_mistakes_in_the_recipe_are_told_all_at_once(recipe: dict[str, Any], tmp
         assert part in told, told
 
 
+def test_without_a_judge_the_reward_model_decides(recipe: dict[str, Any]) -> None:
+    recipe["tasks"] = [{"name": "rewarded", "kind": "judged", "file": "free.jsonl"}]
+    benchmark.run(checked(recipe))
+    results = json.loads(Path("out/results.json").read_text())
+    assert {one["measure"] for one in results["scores"]} == {"reward", "win_rate"}
+    recipe["reward_model"] = None
+    assert "tasks.0.judge: there is neither a judge nor a reward model" in refused(recipe)
+
+
 def test_a_typo_in_a_task_names_the_key(recipe: dict[str, Any]) -> None:
     recipe["tasks"] = [{"name": "free", "kind": "generate", "file": "free.jsonl", "limt": 3}]
     assert "tasks.0.limt" in refused(recipe)
