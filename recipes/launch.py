@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from pathlib import Path
 
 from recipes.errors import UserError
 
 ASKED = "TUNELOOP_NUM_PROCESSES"
 RUN = "TUNELOOP_RUN"
+LAUNCHER = re.compile(r"(^|accelerate[-./]|commands[./])launch(\.py)?$")  # the three ways to start accelerate's
 
 
 def rank() -> int:
@@ -69,9 +72,9 @@ def _asked_of_accelerate() -> int:
     """
     line = Path(f"/proc/{os.getppid()}/cmdline")
     words = line.read_bytes().decode(errors="replace").split("\0") if line.exists() else []
-    if "launch" not in words:
-        return 1
-    for flag, value in zip(words, [*words[1:], ""], strict=True):
+    start = next((at for at, word in enumerate(words) if LAUNCHER.search(word)), None)
+    words = words[start + 1 :] if start is not None else []
+    for flag, value in itertools.pairwise([*words, ""]):
         name, _, joined = flag.partition("=")
         if name in ("--num_processes", "--num-processes") and (joined or value).isdigit():
             return int(joined or value)

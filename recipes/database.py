@@ -1,0 +1,42 @@
+"""The content hash of an SQLite file: of its rows, not of its bytes.
+
+A database with a write-ahead log keeps new rows in a second file and moves them over when it likes: the bytes of the
+main file stay the same when something was added, and change when nothing was. So what counts is the tables' statements
+and rows, as one reader sees them at one moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+MAGIC = b"SQLite format 3\0"
+
+
+def is_sqlite(path: Path | str) -> bool:
+    """Return whether a file is an SQLite database, by its first bytes."""
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def rows_hash(path: Path | str) -> str:
+    """Return the SHA-256 over all tables and rows of a database.
+
+    Raises:
+        sqlite3.DatabaseError: the file is damaged.
+    """
+    digest = hashlib.sha256()
+    connection = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True, timeout=30)
+    try:
+        connection.execute("BEGIN")
+        tables = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+        for name, statement in tables:
+            digest.update(f"{name}\0{statement}\n".encode())
+            if not name.startswith("sqlite_"):
+                quoted = '"' + name.replace('"', '""') + '"'
+                for row in connection.execute(f"SELECT * FROM {quoted} ORDER BY rowid"):
+                    digest.update(repr(row).encode("utf-8", "surrogatepass") + b"\n")
+    finally:
+        connection.close()
+    return digest.hexdigest()
