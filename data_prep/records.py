@@ -15,7 +15,6 @@ import gzip
 import io
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -167,15 +166,14 @@ def writer(path: Path | str) -> Iterator[Callable[[Any], None]]:
     """Yield a function that appends one row; the file appears only when the block ends without an error."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
+    # A fixed name: what a killed process leaves behind is overwritten by the next one, not published with its result.
+    temporary = target.with_name(f".{target.name}.partial")
     try:
-        with os.fdopen(handle, "wb") as raw:
+        with temporary.open("wb") as raw:
             with _packed(raw, target) as stream:
                 yield lambda row: _append(stream, row)
             raw.flush()
             os.fsync(raw.fileno())
-        temporary.chmod(0o644)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

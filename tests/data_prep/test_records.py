@@ -55,6 +55,16 @@ def test_nothing_is_left_of_a_file_whose_writing_failed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
+def test_what_a_killed_writer_left_is_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), writer(tmp_path / "a.jsonl") as write:
+        write({"new": 1})
+        (left,) = tmp_path.iterdir()
+        raise RuntimeError
+    left.write_text("half a li")
+    write_rows(tmp_path / "a.jsonl", [{"b": 1}])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
 def test_a_half_surrogate_does_not_stop_the_writing(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.jsonl", [{"text": json.loads('"\\ud83d"')}])
     assert list(read_rows(tmp_path / "a.jsonl")) == [{"text": "?"}]
