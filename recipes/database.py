@@ -12,12 +12,14 @@ import sqlite3
 from pathlib import Path
 
 MAGIC = b"SQLite format 3\0"
+WRITE_AHEAD = b"\2\2"  # bytes 18 and 19 of the file, https://www.sqlite.org/fileformat.html
 
 
-def is_sqlite(path: Path | str) -> bool:
-    """Return whether a file is an SQLite database, by its first bytes."""
+def has_log(path: Path | str) -> bool:
+    """Return whether a file is an SQLite database with a write-ahead log, by its first bytes."""
     with open(path, "rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+        head = file.read(20)
+    return head.startswith(MAGIC) and head[18:20] == WRITE_AHEAD
 
 
 def rows_hash(path: Path | str) -> str:
@@ -35,7 +37,9 @@ def rows_hash(path: Path | str) -> str:
             digest.update(f"{name}\0{statement}\n".encode())
             if not name.startswith("sqlite_"):
                 quoted = '"' + name.replace('"', '""') + '"'
-                for row in connection.execute(f"SELECT * FROM {quoted} ORDER BY rowid"):
+                columns = len(connection.execute(f"PRAGMA table_info({quoted})").fetchall())
+                order = ", ".join(str(number + 1) for number in range(columns))
+                for row in connection.execute(f"SELECT * FROM {quoted} ORDER BY {order}"):
                     digest.update(repr(row).encode("utf-8", "surrogatepass") + b"\n")
     finally:
         connection.close()

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from recipes import database
+
 
 def text_hash(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal."""
@@ -15,7 +17,12 @@ def text_hash(text: str) -> str:
 
 
 def file_hash(path: Path | str) -> str:
-    """Return the SHA-256 of a file's bytes; a file that has not changed since is read once per process."""
+    """Return the SHA-256 of a file's bytes; a file that has not changed since is read once per process.
+
+    A live SQLite database counts by its rows (database.py).
+    """
+    if database.has_log(path):
+        return database.rows_hash(path)
     status = os.stat(path)
     return _file_hash(os.path.realpath(path), status.st_ino, status.st_size, status.st_mtime_ns)
 
