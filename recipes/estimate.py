@@ -17,11 +17,10 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from recipes import provenance
 from recipes.load import Examined
-from recipes.sections import ModelRef, StageRecipe, walk
+from recipes.sections import ModelRef, StageRecipe, Training, walk
 
 BYTES_PER_TOKEN = 4
 LIBRARIES = 0.6e9  # bytes held after importing torch, transformers and peft
@@ -83,7 +82,7 @@ class Cost:
 def cost(recipe: StageRecipe, shape: Shape | None) -> Cost:
     """Return what training this recipe would take; unknown parts are None."""
     training = getattr(recipe, "training", None)
-    if shape is None or training is None or not hasattr(training, "per_device_train_batch_size"):
+    if shape is None or not isinstance(training, Training):
         return Cost(None if shape is None else 4 * shape.parameters + LIBRARIES, None)
     gpu = has_gpu()
     adapter = getattr(recipe, "adapter", None)
@@ -108,11 +107,12 @@ def _length(recipe: StageRecipe) -> int:
     return next((int(value) for value in found if value), 512)
 
 
-def _tokens(recipe: StageRecipe, training: Any, in_batch: int) -> float | None:
+def _tokens(recipe: StageRecipe, training: Training, in_batch: int) -> float | None:
     """Return how many tokens would be trained on: from the number of steps, else from the size of the data."""
     if training.max_steps > 0:
         return float(training.max_steps * in_batch * training.gradient_accumulation_steps)
-    file = provenance.local(str(getattr(getattr(recipe, "data", None), "train_file", None) or ""))
+    named = getattr(getattr(recipe, "data", None), "train_file", None)
+    file = provenance.local(named) if named else None
     return None if file is None else training.num_train_epochs * size_of(file) / BYTES_PER_TOKEN
 
 
@@ -151,13 +151,14 @@ def report(found: list[Examined]) -> None:
             _reads(recipe),
             _short(shape.parameters) if shape else "",
             f"~{estimated.memory / 1e9:.1f} GB" if estimated.memory else "",
-            f"~{duration(estimated.seconds)}" if estimated.seconds else "",
+            f"~{duration(estimated.seconds)}" if estimated.seconds else "?" if hasattr(recipe, "training") else "",
         )
     console = Console(highlight=False)
     console.print("[green]ok[/]")
     console.print(table)
     where = "a GPU at 100 TFLOP/s" if has_gpu() else f"{os.cpu_count()} cores at {CPU_SPEED / 1e9:.0f} GFLOP/s each"
-    console.print(f"[dim]estimates: 4 bytes of text a token, {where}; training only (recipes/estimate.py)[/]")
+    console.print(f"[dim]estimates of training alone: {BYTES_PER_TOKEN} bytes of text a token, {where}[/]")
+    console.print("[dim]to come: made by an earlier step, or on the hub; ?: not to be told before its data is there[/]")
 
 
 def _reads(recipe: StageRecipe) -> str:
@@ -165,8 +166,8 @@ def _reads(recipe: StageRecipe) -> str:
     there = [place for item in inputs if (place := provenance.local(item.path))]
     later = len(inputs) - len(there)
     size = sum(size_of(place) for place in set(there))
-    parts = [f"{len(there)} found, {_bytes(size)}"] if there else []
-    return "; ".join(parts + ([f"{later} from earlier steps or the hub"] if later else [])) or "nothing"
+    parts = [f"{len(there)} found ({_bytes(size)})"] if there else []
+    return ", ".join(parts + ([f"{later} to come"] if later else [])) or "nothing"
 
 
 def _bytes(size: float) -> str:

@@ -94,10 +94,13 @@ def _similar(place: Path) -> str | None:
     parent = next(folder for folder in (place.parent, *place.parents) if folder.is_dir())
     missing = place.relative_to(parent).parts[0] if parent != Path() else place.parts[0]
     names = [entry.name for entry in parent.iterdir() if not entry.name.startswith(".")]
+    rest = place.relative_to(parent).parts[1:]
     if guess := nearest(missing, names):
-        rest = place.relative_to(parent).parts[1:]
         better = parent.joinpath(guess, *rest)
-        return f"did you mean {better if better.exists() else parent / guess}?"
+        if better.exists():
+            return f"did you mean {better}?"
+    if guess := nearest(missing, names, 0.6 if not rest else 0.8):
+        return f"did you mean {parent / guess}?"
     if names and parent != Path():
         return f"in {parent} there are {', '.join(sorted(names)[:8])}{', ...' if len(names) > 8 else ''}"
     return None
