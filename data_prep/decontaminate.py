@@ -76,9 +76,10 @@ class Questions:
         """Return the questions found in a text, each once, in the order of the text."""
         of_words = shingles.hashes(shingles.words(text))
         places: dict[Item, tuple[int, int]] = {}
-        for length in self._runs:
-            for position, item in self._found(of_words, length):
-                places.setdefault(item, (position, length))
+        for length, runs in shingles.runs_of_each_length(of_words, max(self._runs, default=0)):
+            if length in self._runs:
+                for position, item in self._found(shingles.scramble(runs), length):
+                    places.setdefault(item, (position, length))
         if not places:
             return []
         # Folding can change how many words there are only for rare compatibility characters; the excerpt may then
@@ -86,14 +87,12 @@ class Questions:
         spans = [match.span() for match in re.finditer(shingles.WORD, text)]
         return [_hit(text, spans, item, *place) for item, place in sorted(places.items(), key=lambda pair: pair[1])]
 
-    def _found(self, of_words: Hashes, length: int) -> Iterator[tuple[int, Item]]:
+    def _found(self, runs: Hashes, length: int) -> Iterator[tuple[int, Item]]:
         import numpy as np
 
-        if len(of_words) < length:
-            return
         if length not in self._sorted:
             self._sorted[length] = np.array(sorted(self._runs[length]), dtype=np.uint64)
-        known, runs = self._sorted[length], shingles.runs(of_words, length)
+        known = self._sorted[length]
         # Few questions against many runs: a binary search for each run is several times faster than np.isin.
         nearest = np.minimum(np.searchsorted(known, runs), len(known) - 1)
         for position in np.flatnonzero(known[nearest] == runs).tolist():

@@ -101,7 +101,7 @@ def parse_line(line: bytes) -> dict[str, Any]:
     Raises: ValueError that says what is wrong with it.
     """
     try:
-        row = json.loads(line.rstrip(b"\r\n").decode("utf-8-sig"))
+        row = json.loads(line.rstrip(b"\r\n").decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start} is 0x{line[error.start]:02x})") from error
     except json.JSONDecodeError as error:
@@ -111,6 +111,10 @@ def parse_line(line: bytes) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise ValueError(f"a JSON {type(row).__name__} where an object was expected")
     return row
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"not JSON ({name} is no JSON number)")
 
 
 def read(path: Path | str, kind: type[Row]) -> Iterator[Row]:

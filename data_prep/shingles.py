@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,16 @@ def runs(of_words: Hashes, length: int) -> Hashes:
     for offset in range(length):
         mixed = mixed * np.uint64(_MULTIPLIER) + of_words[offset : count - length + 1 + offset]
     return scramble(mixed)
+
+
+def runs_of_each_length(of_words: Hashes, longest: int) -> Iterator[tuple[int, Hashes]]:
+    """Yield 1, 2, ... with one hash for each run of so many words; `scramble` makes them those of `runs`."""
+    import numpy as np
+
+    mixed = np.zeros(len(of_words), dtype=np.uint64)
+    for length in range(1, min(longest, len(of_words)) + 1):
+        mixed = mixed[: len(of_words) - length + 1] * np.uint64(_MULTIPLIER) + of_words[length - 1 :]
+        yield length, mixed
 
 
 def shingles(text: str, length: int) -> Hashes:

@@ -277,8 +277,10 @@ def _write(
     write_rows(folder / "unreadable.jsonl", skipped)
     write_rows(folder / "contamination.jsonl", hits)
     counted = {key: value for key, value in summary.items() if key != "lengths"}
-    (folder / "funnel.json").write_text(json.dumps(counted, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(report.page(summary), encoding="utf-8")
+    # Half a surrogate pair, from JSON or from a file's name, cannot be written as UTF-8.
+    said = json.dumps(counted, ensure_ascii=False, indent=1) + "\n"
+    (folder / "funnel.json").write_text(said, encoding="utf-8", errors="replace")
+    (folder / "report.html").write_text(report.page(summary), encoding="utf-8", errors="replace")
 
 
 def _metrics(summary: dict[str, Any]) -> dict[str, Any]:

@@ -361,3 +361,10 @@ def test_mistakes_in_the_recipe_file_are_found_with_a_suggestion(
     assert "did you mean `language`?" in said
     assert "0 is not at least 1" in said
     assert "2 is not at most 1" in said
+
+
+def test_characters_that_utf_8_cannot_hold_do_not_stop_the_stage(tmp_path: Path) -> None:
+    rows = [json.dumps({"text": f"{_text(word)} \ud83d", "title": "\ud83d"}) for word in ("castle", "river")]
+    _raw(tmp_path, {"a.jsonl": "\n".join(rows), "b.txt": "Mail \u0661 a@example.org"})
+    corpus.run(_recipe(tmp_path, filters={"length": {}}, split={"validation": 0, "test": 0}))
+    assert sum(row["text"].endswith(" ?") for row in _rows(tmp_path, "train")) == 2

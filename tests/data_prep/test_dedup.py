@@ -111,5 +111,14 @@ def test_shingles_do_not_see_case_punctuation_and_white_space() -> None:
     assert len(shingles.shingles("", 5)) == 0
 
 
+@pytest.mark.parametrize("count", [0, 1, 4, 9, 30])
+def test_runs_of_each_length_are_the_runs_of_that_length(count: int) -> None:
+    of_words = shingles.hashes(_words(random.Random(6), count))
+    found = dict(shingles.runs_of_each_length(of_words, 9))
+    assert list(found) == list(range(1, min(9, count) + 1))
+    for length, runs in found.items():
+        assert np.array_equal(shingles.scramble(runs), shingles.runs(of_words, length))
+
+
 def test_hashes_are_the_same_in_every_process() -> None:
     assert shingles.hashes(["fern"]).tolist() == [4689700955493836303]
