@@ -1,7 +1,7 @@
 """From what was counted to what it says: scores with intervals, and verdicts on pairs of checkpoints.
 
 Pairs are compared on the items that both were asked, over the measures that the tables show. P-values are adjusted
-for the number of all comparisons (Holm), and a difference counts only below ALPHA: otherwise there is no evidence.
+for the number of all comparisons (Holm). A difference counts only below ALPHA: otherwise there is no evidence.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 ALPHA = 0.05
+# What three decimals round away counts as nothing, however sure: two BLEU scores of 0.00001, say.
+NEGLIGIBLE = 0.0005
 Verdict = Literal["better", "worse", "no evidence"]
 
 
@@ -137,7 +139,7 @@ def compare(pairs: Sequence[Pair], seed: int) -> list[Comparison]:
 
 def verdict(difference: float, p: float, higher_is_better: bool) -> Verdict:
     """Return what a difference with its adjusted p-value says of the second checkpoint."""
-    if p >= ALPHA or difference == 0:
+    if p >= ALPHA or abs(difference) < NEGLIGIBLE:
         return "no evidence"
     return "better" if (difference > 0) == higher_is_better else "worse"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.records import write_rows
-from eval import comparison, contamination, lineage, subjects
+from eval import comparison, contamination, lineage, metrics, subjects
 from eval import tasks as kinds
 from eval.results import REWARD_MODEL, Answered, Checkpoint, Results, Said, Step, TaskSummary
 from eval.task import Item, Outcome, TaskSection
@@ -224,11 +224,14 @@ def answered(recipe: Recipe, task: TaskSection, items: Sequence[Item], found: Ou
 
 
 def _said(task: TaskSection, outcome: Outcome, index: int) -> Said:
+    import numpy as np
+
     text = outcome.answers[index] if outcome.answers else ""
     shown = [name for name in task.table or kinds.kind(task.kind).MAIN if name in outcome.measures]
-    row = outcome.measures[shown[0]].rows[index] if shown else ()
-    # A row (value, 1) is the item's own value; rows of counts say nothing about one item alone.
-    value = row[0] if len(row) == 2 and row[1] == 1 else None
+    measure = outcome.measures[shown[0]] if shown else None
+    # The score of one row is the item's own.
+    alone = bool(measure and outcome.asked[index] and any(measure.rows[index]))
+    value = float(metrics.named(measure.metric).score(np.asarray(measure.rows[index]))) if measure and alone else None
     return Said(text, outcome.asked[index], value)
 
 

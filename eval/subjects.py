@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Message = dict[str, str]
 # A model whose configuration names no limit (ALiBi, state spaces) takes any length.
 NO_LIMIT = 1 << 40
+# Attention takes memory by the square of the length: long sequences are scored a few at a time.
+SCORED_TOKENS = 4096
 
 
 @dataclass
@@ -60,6 +62,12 @@ class Policy:
             generate(self.model, self.tokenizer, asked, self.settings, seed=self.seed, batch_size=self.batch_size)
         )
         return [next(given) if fit else None for fit in fits]
+
+
+def scores(reward: Reward, sequences: Sequence[list[int]]) -> list[float]:
+    """Return the reward of each sequence of ids, in batches that hold fewer rows the longer they are."""
+    longest = max(map(len, sequences), default=1)
+    return reward.score(list(sequences), batch_size=max(1, min(64, SCORED_TOKENS // longest)))
 
 
 @dataclass

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from eval.metrics import mean
-from eval.subjects import Policy
+from eval.subjects import Policy, scores
 from eval.task import Item, Measure, Message, Outcome, TaskSection, prompt_of, spread
 from recipes.sections import Fault
 
@@ -93,9 +93,9 @@ def measure(task: Task, items: Sequence[Item], subject: Policy) -> Outcome:
         for item, one in zip(items, given, strict=True)
         if one is not None
     ]
-    columns = {
-        name: [float(verdict[name]) for verdict in verdicts] for name in (verdicts[0] if verdicts else [task.by])
-    }
+    # With nothing asked, the measure that decides is there all the same, empty.
+    names: list[str] = list(verdicts[0]) if verdicts else [task.decides]
+    columns = {name: [float(verdict[name]) for verdict in verdicts] for name in names}
     if subject.reward is not None:
         columns[REWARD] = rewards(subject, items, given)
     measures = {
@@ -122,7 +122,7 @@ def rewards(subject: Policy, items: Sequence[Item], given: Sequence[Any]) -> lis
         else:
             text = tokenizer.encode(answer.text, add_special_tokens=False)
             sequences.append(chat.prompt_ids(tokenizer, item.data["prompt"]) + text)
-    return subject.reward.score(sequences)
+    return scores(subject.reward, sequences)
 
 
 def against(task: Task, outcome: Outcome, baseline: Outcome) -> dict[str, Measure]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from eval.metrics import accuracy
-from eval.subjects import Scorer
+from eval.subjects import Scorer, scores
 from eval.task import Item, Measure, Outcome, TaskSection, messages, spread
 from recipes.sections import Fault
 
@@ -62,8 +62,8 @@ def measure(task: Task, items: Sequence[Item], subject: Scorer) -> Outcome:
     ]
     asked = [max(len(a), len(b)) <= subject.context for a, b in zip(*both, strict=True)]
     fitting = [[ids for ids, fits in zip(side, asked, strict=True) if fits] for side in both]
-    scores = [subject.reward.score(side) for side in fitting]
-    right = [float(a > b) for a, b in zip(*scores, strict=True)]
+    given = [scores(subject.reward, side) for side in fitting]
+    right = [float(a > b) for a, b in zip(*given, strict=True)]
     rows = spread(accuracy.statistics(right, [1.0] * len(right)), asked)
     longer = [_length(item, "chosen") > _length(item, "rejected") for item in items]
     kept = {
@@ -72,8 +72,8 @@ def measure(task: Task, items: Sequence[Item], subject: Scorer) -> Outcome:
         "accuracy_better_is_not_longer": [not one for one in longer],
     }
     measures = {name: _measure(name, rows, keep) for name, keep in kept.items() if any(keep)}
-    given = iter(zip(*scores, strict=True))
-    answers = ["{:+.2f} against {:+.2f}".format(*next(given)) if fits else "" for fits in asked]
+    both_scores = iter(zip(*given, strict=True))
+    answers = ["{:+.2f} against {:+.2f}".format(*next(both_scores)) if fits else "" for fits in asked]
     return Outcome(measures, asked, answers)
 
 
