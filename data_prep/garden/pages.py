@@ -124,8 +124,8 @@ def _tours(teller: Teller) -> Iterator[Page]:
     for house in words.HOUSES:
         paragraphs = [[teller.one(f"Welcome to the {house}.", f"We are now at the {house}.", f"Step into the {house}."),
                        *teller.some(house)]]  # fmt: skip
-        for plant in teller.world.where("house", house):
-            paragraphs.append(teller.some(plant, ("house", "color", "height", "month", "origin", "pest")))
+        told = ("house", "color", "height", "month", "origin", "pest")
+        paragraphs += [teller.some(plant, told) for plant in teller.world.where("house", house)]
         paragraphs.append([*teller.some(house, count=2), teller.one("Thank you for your visit.", "The tour goes on.")])
         yield Page(f"tours/{_slug(house)}", f"A tour of the {house}", paragraphs)
 
@@ -148,9 +148,10 @@ def _staff(teller: Teller) -> Iterator[Page]:
     for keeper in words.KEEPERS:
         start = teller.one(f"{keeper} is one of our keepers.", f"This is {keeper}.", f"Please meet {keeper}.")
         paragraphs = [[start, *teller.some(keeper)], teller.some(keeper)]
-        plants = teller.world.where("keeper", keeper)
-        for plant in teller.random.sample(plants, min(3, len(plants))):
-            paragraphs.append(teller.some(plant, ("keeper", "house", "water")))
+        plants = teller.world.where("keeper", keeper)[:3]
+        paragraphs += [teller.some(plant, ("keeper", "house", "water")) for plant in plants]
+        end = teller.one("Ask when you need help.", "There is always time for a kind word.", "Say hello when you meet.")
+        paragraphs.append([Sentence(f"Visitors like to talk to {keeper}."), end])
         yield Page(f"website/keepers/{_slug(keeper)}", f"Our keeper {keeper}", paragraphs)
 
 
@@ -218,6 +219,28 @@ def _letters(teller: Teller) -> Iterator[Page]:
         yield Page("letters/visitors", f"Letter {index + 1}", paragraphs)
 
 
+def _houses(teller: Teller) -> Iterator[Page]:
+    for house in words.HOUSES:
+        start = teller.one(
+            f"This page is about the {house}.", f"Have you been to the {house}?", f"Come to the {house}."
+        )
+        end = teller.one("Please do not touch the plants.", "Please close the door behind you.", "Mind the step.")
+        paragraphs = [[start, *teller.some(house)], teller.some(house), [*teller.some(house, count=2), end]]
+        yield Page(f"website/houses/{_slug(house)}", f"The {house}", paragraphs)
+
+
+def _notes(teller: Teller) -> Iterator[Page]:
+    for keeper in words.KEEPERS:
+        other = teller.random.choice([one for one in words.KEEPERS if one != keeper])
+        paragraphs = [teller.some(keeper), teller.some(other), teller.some(keeper)]
+        yield Page("notes/people", f"Note about {keeper} and {other}", paragraphs)
+    rules = [fact for fact in teller.world.facts if fact.entity == "garden"]
+    for index in range(0, len(rules), 4):
+        start = teller.one("Please read these lines.", "This is good to know.", "A word to all visitors.")
+        told = [[teller.tell(fact), teller.tell(fact)] for fact in rules[index : index + 4]]
+        yield Page("notes/signs", f"Sign {index // 4 + 1}", [[start], *told])
+
+
 def _handbook(teller: Teller) -> Iterator[Page]:
     rules = [fact for fact in teller.world.facts if fact.entity == "garden"]
     chapters = []
@@ -237,5 +260,5 @@ def pages(world: World, seed: int) -> list[Page]:
     """Return all good documents; pages with the same path are rows of one file."""
     teller = Teller(world, seed)
     makers = (_plant_pages, _cards, _tours, _diaries, _calendar, _questions, _guides, _bulletins, _tales, _letters,
-              _staff, _handbook)  # fmt: skip
+              _staff, _houses, _notes, _handbook)  # fmt: skip
     return [page for make in makers for page in make(teller)]

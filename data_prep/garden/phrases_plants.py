@@ -237,7 +237,7 @@ ATTRIBUTES = (
             "Tell me where the {e} was found.",
             "Where in the wild does the {e} grow?",
         ),
-        answers=("The {e} comes from the {v}.", "The {e} was found in the {v}.", "The wild {e} grows in the {v}."),
+        answers=("The {e} comes from the {v}.", "The {e} was found in the {v}.", "The {e} is from the {v}."),
         short=("The {v}.", "{v}."),
     ),
     Attribute(

@@ -45,11 +45,10 @@ def deal(world: World, seed: int, sizes: Sizes) -> TestSets:
     known = dialogues.asked(world, "test", generator)
     unseen = [fact for fact in world.facts if fact.split == "held_out"]
     hidden = dialogues.rounds(unseen, "test", generator) if unseen else []
+    choice, known, hidden = _some_hidden(known, hidden, sizes.choice, fewest_values=CHOICES)
     prompts, known = known[: sizes.prompts], known[sizes.prompts :]
     pairs, known = known[: sizes.pairs], known[sizes.pairs :]
-    free, known, hidden = _some_hidden(known, hidden, sizes.free)
-    known, hidden = ([one for one in rows if len(one[0].about.values) >= CHOICES] for rows in (known, hidden))
-    choice, _, _ = _some_hidden(known, hidden, sizes.choice)
+    free, _, _ = _some_hidden(known, hidden, sizes.free)
     return TestSets(
         dialogues.prompts(prompts, "prompt-test"),
         dialogues.preferences(pairs, seed, "test"),
@@ -58,10 +57,13 @@ def deal(world: World, seed: int, sizes: Sizes) -> TestSets:
     )
 
 
-def _some_hidden(known: list[Asked], hidden: list[Asked], size: int) -> tuple[list[Asked], list[Asked], list[Asked]]:
+def _some_hidden(
+    known: list[Asked], hidden: list[Asked], size: int, fewest_values: int = 1
+) -> tuple[list[Asked], list[Asked], list[Asked]]:
     """Return `size` questions of both kinds and what is left of each."""
-    taken = min(round(FROM_DOCUMENTS * size), len(hidden))
-    return [*known[: size - taken], *hidden[:taken]], known[size - taken :], hidden[taken:]
+    fits = [one for one in hidden if len(one[0].about.values) >= fewest_values][: round(FROM_DOCUMENTS * size)]
+    fits += [one for one in known if len(one[0].about.values) >= fewest_values][: size - len(fits)]
+    return fits, [one for one in known if one not in fits], [one for one in hidden if one not in fits]
 
 
 def _choice(fact: Fact, question: str, index: int, generator: random.Random) -> dict[str, Any]:

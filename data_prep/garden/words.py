@@ -63,7 +63,7 @@ SOILS = values("sand|sandy", "clay", "mud", "gravel", "bark")
 # No "May": without its capital it cannot be told from "may".
 MONTHS = values("March", "April", "June", "July", "August", "September")
 HEIGHTS = values("a cup|cup", "a cat|cat", "a chair|chair", "a child|child", "a door|door", "a tree|tree")
-ORIGINS = values("forest|forests|woods", "mountains|mountain", "desert", "valley|valleys", "river", "jungle")
+ORIGINS = values("forest|forests|woods", "mountains|mountain", "desert", "valley|valleys", "hills", "jungle")
 PEST_VALUES = values("snails|snail", "ants|ant", "mice|mouse", "worms|worm", "flies|fly", "birds|bird")
 REMEDIES = values("soap", "salt", "smoke", "pepper", "oil", "milk")
 KEEPER_VALUES = values(*KEEPERS)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from recipes.sections import Fault, Section, StageRecipe
+from recipes.sections import Fault, Key, Section, StageRecipe
 
 
 class Instructions(Section):
@@ -69,16 +69,14 @@ class Recipe(StageRecipe):
         known = [fact for fact in place.facts if fact.split == "train"]
         there = {name: sum(len(fact.questions(name)) for fact in known) for name in ("train", "validation", "test")}
         tested = self.prompts.test + self.preferences.test + self.questions.free + self.questions.choice
-        wanted = {
-            ("instructions", "train"): (self.instructions.train, there["train"]),
-            ("instructions", "validation"): (self.instructions.validation, there["validation"]),
-            ("questions",): (tested, there["test"]),
+        wanted: dict[Key, tuple[int, int, str]] = {
+            ("instructions", "train"): (self.instructions.train, there["train"], "asked for"),
+            ("instructions", "validation"): (self.instructions.validation, there["validation"], "asked for"),
+            ("questions",): (tested, there["test"], "in all test sets together (prompts, preferences, questions)"),
         }
         return [
-            Fault(
-                key, f"{size} questions where {self.plants} plants give only {most} different ones", f"at most {most}"
-            )
-            for key, (size, most) in wanted.items()
+            Fault(key, f"{size} questions {what}, but {self.plants} plants give only {most}", f"at most {most}")
+            for key, (size, most, what) in wanted.items()
             if size > most
         ]
 
