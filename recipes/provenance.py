@@ -21,7 +21,7 @@ from recipes.sections import InputPath, ModelRef, StageRecipe, shipped, walk
 
 LIBRARIES = (
     "torch transformers peft trl accelerate bitsandbytes datasets evaluate gradio tokenizers safetensors numpy "
-    "huggingface_hub pydantic SQLAlchemy sacrebleu scikit-learn ftfy selectolax pypdfium2 rensa"
+    "huggingface_hub pydantic SQLAlchemy sacrebleu ftfy resiliparse pypdfium2"
 ).split()
 FLOORS = ("recipes", "data_prep", "finetune", "eval")
 
