@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -260,3 +261,20 @@ def test_personal_data_are_replaced_or_the_document_dropped() -> None:
     assert document.meta["redacted"] == {"EMAIL": 2, "PHONE": 1}
     assert check("personal_data", text, action="drop")[0] == Drop("personal_data", "2 EMAIL, 1 PHONE")
     assert check("personal_data", text, kinds=["PHONE"])[1].text.endswith("nora@example.org, or ring <PHONE>.")
+
+
+def test_a_new_filter_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shouting.py").write_text(
+        "from data_prep.filters import Drop\n"
+        "from recipes.sections import Section\n"
+        "ORDER = 46\n"
+        "class Settings(Section):\n    pass\n"
+        "def build(settings):\n    return lambda document: Drop('shouting') if document.text.isupper() else None\n"
+    )
+    monkeypatch.setattr(filters, "__path__", [*filters.__path__, str(tmp_path)])
+    filters.modules.cache_clear()
+    try:
+        assert list(filters.modules()).index("shouting") == list(filters.modules()).index("length") + 1
+        assert reason("shouting", "HEAR, HEAR") == "shouting"
+    finally:
+        filters.modules.cache_clear()

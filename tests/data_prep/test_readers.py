@@ -213,3 +213,22 @@ def test_the_order_and_the_sources_are_fixed(tmp_path: Path) -> None:
 )
 def test_encodings(data: bytes, text: str) -> None:
     assert decoding.decode(data) == text
+
+
+def test_a_new_reader_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "poem.py").write_text(
+        "from data_prep.records import Document\n"
+        "SUFFIXES = ('.poem',)\n"
+        "def recognises(head):\n    return False\n"
+        "def read(path):\n    yield Document('', path.read_text().title(), '')\n"
+    )
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.poem").write_text("roses are red")
+    assert _skipped(tmp_path / "raw") == {"a.poem": "no reader for .poem"}
+    monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(tmp_path / "code")])
+    readers.modules.cache_clear()
+    try:
+        assert [document.text for document in _documents(tmp_path / "raw")] == ["Roses Are Red"]
+    finally:
+        readers.modules.cache_clear()
