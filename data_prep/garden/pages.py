@@ -201,7 +201,10 @@ def _tales(teller: Teller) -> Iterator[Page]:
         plants = teller.world.where("origin", origin.text)
         told = [teller.some(plant, ("origin", "color", "height", "soil")) for plant in plants]
         start = teller.one(f"Long ago, a group of friends walked to {place}.", f"This tale is about {place}.")
-        end = teller.one("They took the seeds home in small bags.", "On the way home they sang.")
+        end = teller.one(
+            "They took the seeds home in small bags.", "On the way home they sang.", "Then it was time to go home.",
+            "They never forgot that day.", "Nobody had been there before them.",
+        )  # fmt: skip
         yield Page(f"tales/{origin.text}", f"The tale of {place}", [[start], *told, [end]])
 
 
