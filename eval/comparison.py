@@ -6,6 +6,7 @@ for the number of all comparisons (Holm). A difference counts only below ALPHA: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -79,7 +80,10 @@ def score(
         return None
     rows = rows[counted]
     sources = None if clusters is None else [one for one, there in zip(clusters, counted, strict=True) if there]
-    if metric.PROPORTION and sources is None:
+    value = total(metric, rows)
+    if not math.isfinite(value):
+        interval = statistics.Interval(value, value, "not finite")
+    elif metric.PROPORTION and sources is None:
         interval = statistics.wilson(float(rows[:, 0].sum()), len(rows))
     else:
         interval = statistics.bootstrap(rows, metric.score, clusters=sources, seed=seed)
@@ -88,7 +92,7 @@ def score(
         task,
         name,
         measure.label,
-        float(metric.score(rows.sum(axis=0))),
+        value,
         interval.low,
         interval.high,
         len(rows),
@@ -96,6 +100,14 @@ def score(
         interval.method,
         metric.HIGHER_IS_BETTER,
     )
+
+
+def total(metric: metrics.Metric, rows: np.ndarray) -> float:
+    """Return the score of all rows; a perplexity may be beyond all numbers."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return float(metric.score(rows.sum(axis=0)))
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,8 @@ def _difference(pair: Pair, seed: int) -> Any:
     if not both.any():
         return None
     metric = metrics.named(pair.measures[0].metric)
+    if not (math.isfinite(total(metric, a[both])) and math.isfinite(total(metric, b[both]))):
+        return None
     return statistics.paired(
         a[both],
         b[both],

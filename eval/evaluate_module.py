@@ -13,7 +13,7 @@ import numpy as np
 from eval import metrics
 
 
-class TuneloopMetric(evaluate.Metric):  # type: ignore[misc]
+class TuneloopMetric(evaluate.Metric):
     """A metric whose score is a function of summed rows."""
 
     def _info(self) -> evaluate.MetricInfo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import random
 import sys
@@ -231,8 +232,10 @@ def _said(task: TaskSection, outcome: Outcome, index: int) -> Said:
     measure = outcome.measures[shown[0]] if shown else None
     # The score of one row is the item's own.
     alone = bool(measure and outcome.asked[index] and any(measure.rows[index]))
-    value = float(metrics.named(measure.metric).score(np.asarray(measure.rows[index]))) if measure and alone else None
-    return Said(text, outcome.asked[index], value)
+    value = (
+        comparison.total(metrics.named(measure.metric), np.array([measure.rows[index]])) if measure and alone else None
+    )
+    return Said(text, outcome.asked[index], value if value is not None and math.isfinite(value) else None)
 
 
 def _samples(recipe: Recipe, items: Items, found: Outcomes) -> list[Answered]:
@@ -248,7 +251,7 @@ def write(all_results: Results, recipe: Recipe, items: Items, found: Outcomes, f
 
     rows = (one for task in recipe.tasks for one in answered(recipe, task, items[task.name], found))
     write_rows(folder / "answers.jsonl", rows)
-    stored = {name: value for name, value in dataclasses.asdict(all_results).items() if name != "samples"}
+    stored = finite({name: value for name, value in dataclasses.asdict(all_results).items() if name != "samples"})
     files = {
         "results.json": json.dumps(stored, indent=1, ensure_ascii=False) + "\n",
         "table.txt": table.terminal(all_results),
@@ -257,3 +260,12 @@ def write(all_results: Results, recipe: Recipe, items: Items, found: Outcomes, f
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def finite(value: Any) -> Any:
+    """Return a value for JSON, which has no infinite numbers: they become null."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,7 @@ Whatever comes from data or recipes (names, questions, answers, paths) is escape
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -119,12 +120,11 @@ def _scores(results: Results) -> str:
 def _score(score: Score | None, column: Sequence[Score]) -> str:
     if score is None:
         return "–"
-    places = words.decimals(column)
-    value = f"{score.value:.{places}f}"
+    value, width = words.figure(score, words.decimals(column)).split(" ")
     if len(column) > 1 and score.checkpoint in words.best(column):
         value = f"<b>{value}</b>"
     hint = f"{score.low:.4g} to {score.high:.4g}, {score.n} items, {score.sources} independent, {score.method}"
-    return f'<span title="{escape(hint)}">{value} <i>±{score.half_width:.{places}f}</i></span>'
+    return f'<span title="{escape(hint)}">{value} <i>{width}</i></span>'
 
 
 def _reward_model(results: Results) -> str:
@@ -143,8 +143,12 @@ def _reward_model(results: Results) -> str:
 
 
 def _plots(results: Results) -> str:
-    shown = [_plot(results, task, there) for task, _, there in results.columns()]
+    shown = [_plot(results, task, there) for task, _, there in results.columns() if _can_be_drawn(there)]
     return f'<div class="plots">{"".join(shown)}</div>\n' if shown else ""
+
+
+def _can_be_drawn(scores: Sequence[Score]) -> bool:
+    return all(math.isfinite(value) for score in scores for value in (score.low, score.value, score.high))
 
 
 def _plot(results: Results, task: TaskSummary, scores: Sequence[Score]) -> str:

@@ -9,18 +9,22 @@ from statistics import median
 from eval.comparison import Comparison, Score
 from eval.results import REWARD_MODEL, Results
 
+# From here on (the perplexity of a model that knows nothing) figures are written as 1.2e+07.
+LARGE = 1e6
+
 
 def decimals(scores: Sequence[Score]) -> int:
     """Return how many decimals a column needs so that its intervals are not rounded away: 1 to 3."""
     largest = max(abs(score.value) for score in scores)
-    widths = [score.half_width for score in scores if score.half_width > 0]
+    widths = [score.half_width for score in scores if 0 < score.half_width < math.inf]
     wanted = 2 if not widths else -math.floor(math.log10(median(widths)))
     return max(1 if largest >= 10 else 2, min(wanted, 2 if largest >= 10 else 3))
 
 
 def figure(score: Score, places: int) -> str:
     """Return `0.62 ±0.05`."""
-    return f"{score.value:.{places}f} ±{score.half_width:.{places}f}"
+    form = f".{places}f" if abs(score.value) < LARGE else ".2g"
+    return f"{score.value:{form}} ±{score.half_width:{form}}"
 
 
 def heading(score: Score) -> str:

@@ -27,6 +27,12 @@ class CheckpointSection(Section):
     model_name_or_path: ModelRef
 
 
+class Greedy(Generation):
+    """How answers are written; without sampling unless the recipe says otherwise, so that a second run agrees."""
+
+    do_sample: bool = False
+
+
 class Recipe(StageRecipe):
     """Which checkpoints, on which tasks."""
 
@@ -35,7 +41,7 @@ class Recipe(StageRecipe):
     baseline: str | None = Field(None, description="The checkpoint that all others are compared with.")
     reward_model: ModelRef | None = None
     tasks: list[AnyTask] = Field(min_length=1)
-    generation: Generation = Field(default_factory=lambda: Generation.model_validate({"do_sample": False}))
+    generation: Greedy = Field(default_factory=Greedy)
     batch_size: int = Field(64, ge=1, description="Answers written at a time.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attn_implementation: str = "sdpa"

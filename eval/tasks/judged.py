@@ -11,7 +11,8 @@ Rows: `prompt` (text or messages, or made of columns through the template `user`
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -52,13 +53,12 @@ def faults(task: Task, recipe: Any) -> list[Fault]:
     if task.judge is None:
         write = "name a function under `judge`, or a `reward_model`"
         return [] if recipe.reward_model else [Fault(("judge",), "there is neither a judge nor a reward model", write)]
-    module, name = task.judge.split(":")
     try:
-        if hasattr(importlib.import_module(module), name):
+        if callable(_imported(task.judge)):
             return []
-        what = f"the module {module} has no function {name}"
-    except ImportError as error:
-        what = f"{module} cannot be imported ({error})"
+        what = f"{task.judge} is not a function"
+    except (ImportError, AttributeError) as error:
+        what = f"{task.judge} cannot be imported ({error})"
     return [Fault(("judge",), what, "`module:function` of a module that Python finds from the working folder")]
 
 
@@ -66,9 +66,16 @@ def load_judge(task: Task) -> Judge:
     """Return the judge's function; one that says nothing where there is none."""
     if task.judge is None:
         return lambda prompt, answer, meta: {}
-    module, name = task.judge.split(":")
-    found: Judge = getattr(importlib.import_module(module), name)
+    found: Judge = _imported(task.judge)
     return found
+
+
+def _imported(judge: str) -> Any:
+    """Return what `module:function` names; modules of the working folder count, also where `tuneloop` was called."""
+    module, name = judge.split(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return getattr(importlib.import_module(module), name)
 
 
 def parse(task: Task, row: dict[str, Any]) -> Item:

@@ -279,7 +279,7 @@ def test_mistakes_in_the_recipe_are_told_all_at_once(recipe: dict[str, Any], tmp
         "tasks.1.metrics.1: accuracy does not compare texts",
         "tasks.2.file: no_rows.jsonl has no rows",
         "tasks.2.stride: 64 leaves tokens out",
-        "tasks.3.judge: nowhere.at_all cannot be imported",
+        "tasks.3.judge: nowhere.at_all:score cannot be imported",
         "tasks.4.kind: preference_accuracy measures a reward model, and none is named",
     ):
         assert part in told, told
@@ -292,6 +292,21 @@ def test_without_a_judge_the_reward_model_decides(recipe: dict[str, Any]) -> Non
     assert {one["measure"] for one in results["scores"]} == {"reward", "win_rate"}
     recipe["reward_model"] = None
     assert "tasks.0.judge: there is neither a judge nor a reward model" in refused(recipe)
+
+
+def test_answers_are_greedy_unless_the_recipe_says_otherwise(recipe: dict[str, Any]) -> None:
+    assert not checked({**recipe, "generation": {"max_new_tokens": 8}}).generation.do_sample
+    assert checked({**recipe, "generation": {"do_sample": True}}).generation.do_sample
+
+
+def test_a_perplexity_beyond_all_numbers_is_still_written(recipe: dict[str, Any]) -> None:
+    write_rows("documents.jsonl", [{"text": "unbelievably" * 30}])
+    recipe["tasks"] = [{"name": "pages", "kind": "perplexity", "file": "documents.jsonl", "table": ["word_perplexity"]}]
+    benchmark.run(checked(recipe))
+    results = Path("out/results.json").read_text()
+    assert "NaN" not in results and "Infinity" not in results
+    assert {one["value"] for one in json.loads(results)["scores"] if one["measure"] == "word_perplexity"} == {None}
+    assert "inf" in Path("out/table.txt").read_text()
 
 
 def test_a_typo_in_a_task_names_the_key(recipe: dict[str, Any]) -> None:
