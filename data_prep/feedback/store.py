@@ -187,6 +187,22 @@ class Store:
         connection.execute(insert(tables.votes), {**vars(vote), "created": now(), "seconds": seconds})
         return True
 
+    def candidates(self, comparison: str) -> list[Candidate]:
+        """Return who answers in a comparison. Not for the people who judge it."""
+        columns = tables.candidates.c
+        query = select(columns.checkpoint, columns.content, columns.settings, columns.seed)
+        with self.engine.begin() as connection:
+            rows = connection.execute(query.where(columns.comparison == comparison).order_by(columns.number))
+            return [Candidate(*row) for row in rows.tuples()]
+
+    def choice(self, showing: str) -> str:
+        """Return the last choice on a showing; empty if there is none or it was withdrawn."""
+        columns = tables.votes.c
+        query = select(columns.choice, columns.withdrawn).where(columns.showing == showing).order_by(columns.id.desc())
+        with self.engine.begin() as connection:
+            row = connection.execute(query.limit(1)).first()
+        return "" if row is None or row.withdrawn else str(row.choice)
+
     def judged(self, person: str) -> int:
         """Return how many showings a person has voted on."""
         chosen = select(func.count(tables.votes.c.showing.distinct())).where(tables.votes.c.person == person)
@@ -195,7 +211,7 @@ class Store:
 
     def waiting(self, person: str, overlap: int, source: str) -> str | None:
         """Return a finished comparison that fewer than `overlap` people have judged, this person not among them."""
-        c, s, v = tables.comparisons.c, tables.showings.c, tables.votes.c
+        c, v = tables.comparisons.c, tables.votes.c
         mine = tables.showings.alias("mine").c
         seen = exists().where(mine.comparison == c.id, mine.person == person)
         finished = exists().where(tables.answers.c.comparison == c.id)

@@ -95,7 +95,7 @@ votes = Table(
 def _forbid_changes(table: Table) -> None:
     """Let SQLite itself refuse to change or delete a row, whoever asks."""
     for verb in ("UPDATE", "DELETE"):
-        trigger = DDL(
+        trigger = DDL(  # type: ignore[no-untyped-call]
             f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
             "BEGIN SELECT RAISE(ABORT, 'the label store is append-only'); END"
         )
