@@ -13,7 +13,7 @@ from recipes import database
 
 def text_hash(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()  # file names need not be UTF-8
 
 
 def file_hash(path: Path | str) -> str:
