@@ -16,6 +16,7 @@ from recipes.hashing import file_hash
 from recipes.sections import shipped
 
 SHORT = 12
+WIDE = 200  # columns, where nobody's terminal sets them
 
 
 @dataclass
@@ -103,11 +104,17 @@ def report(path: str, *, verify: bool = False) -> int:
 
     origin = trace(path)
     broken = 0
+    drawn: set[str] = set()
 
     def grow(tree: Tree, node: Origin) -> None:
         nonlocal broken
+        if node.manifest and node.manifest.content in drawn:
+            return
+        if node.manifest:
+            drawn.add(node.manifest.content)
         for inner in node.inputs:
-            branch = tree.add(_label(inner, escape))
+            again = bool(inner.manifest and inner.manifest.content in drawn)
+            branch = tree.add(_label(inner, escape, again=again))
             broken += bool(inner.note.startswith(("changed", "no longer")))
             grow(branch, inner)
         if verify and node.manifest:
@@ -118,17 +125,20 @@ def report(path: str, *, verify: bool = False) -> int:
 
     tree = Tree(_label(origin, escape))
     grow(tree, origin)
-    Console(highlight=False, soft_wrap=True).print(tree)
+    console = Console(highlight=False)
+    (console if console.is_terminal else Console(highlight=False, width=WIDE)).print(tree)
     return 1 if verify and broken else 0
 
 
-def _label(origin: Origin, escape: Any) -> str:
-    """Return one line: key, path, stage, hash, time and metrics."""
+def _label(origin: Origin, escape: Any, *, again: bool = False) -> str:
+    """Return one line: key, path, stage, hash, time, and the first time also the metrics."""
     head = f"[dim]{escape(origin.key)}[/] " if origin.key else ""
     text = f"{head}[bold]{escape(origin.path)}[/] [cyan]{origin.content[:SHORT]}[/]"
     if manifest := origin.manifest:
         text += f"  {manifest.stage}, {manifest.seconds:.0f} s, {manifest.started[:16].replace('T', ' ')}"
-        if figures := _figures(manifest.metrics):
+        if again:
+            text += " [dim](as above)[/]"
+        elif figures := _figures(manifest.metrics):
             text += f"\n[dim]{escape(figures)}[/]"
     return text + (f"  [yellow]{escape(origin.note)}[/]" if origin.note else "")
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recipes import artifact, load, publish, source, steps
+from recipes import load, source
 from recipes.errors import RecipeError, UserError
 from recipes.finding import Stage, nearest
 from recipes.load import Examined
@@ -101,6 +101,9 @@ def run_steps(recipe: StageRecipe, found: list[Examined], *, force: bool = False
     Raises:
         UserError: a step could not do its work, or died.
     """
+    # Not at the top: a refused recipe must answer at once.
+    from recipes import artifact, publish, steps
+
     folder = Path(recipe.output_dir)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with publish.lock(folder / NAME), steps.Runner(found, folder / "logs") as runner:
@@ -124,6 +127,8 @@ def _recipe(step: Examined) -> StageRecipe:
 
 
 def _summary(step: Examined, state: str) -> dict[str, Any]:
+    from recipes import artifact
+
     manifest = artifact.read(_recipe(step).output_dir)
     if manifest is None:
         raise UserError(step.path, f"this step ended without a result in {_recipe(step).output_dir}", "report this bug")

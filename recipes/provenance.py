@@ -11,7 +11,6 @@ import os
 import platform
 import resource
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +97,8 @@ def source_digest() -> str:
 
 def library_versions() -> dict[str, str]:
     """Return the installed version of each library that can change a result."""
+    from importlib import metadata  # a tenth of what a refused recipe may take to answer
+
     found = {}
     for name in LIBRARIES:
         try:
