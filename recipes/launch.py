@@ -55,16 +55,6 @@ def expect_world(actual: int, wanted: int = 1) -> None:
         )
 
 
-def expect_world_of_launcher(asked: int) -> None:
-    """Refuse a recipe that asks for more processes than the launcher has started.
-
-    Raises:
-        UserError: `accelerate launch` was given fewer processes than `launch.num_processes`, or started fewer.
-    """
-    os.environ[ASKED] = str(max(asked, int(os.environ.get(ASKED, 1))))
-    expect_world(world())
-
-
 def _asked_of_accelerate() -> int:
     """Return the --num_processes of the `accelerate launch` that started this process, or 1.
 

@@ -134,7 +134,7 @@ def run_stage(examined: Examined, *, force: bool, launched: bool = False) -> int
     started = time.monotonic()
     processes = steps.processes_of(recipe)
     if launched:
-        launch.expect_world_of_launcher(processes)
+        launch.expect_world(launch.world(), processes)
     if processes > 1 and not launched:
         steps.launch_alone(examined, processes, Path(recipe.output_dir).parent / ".logs")
     else:
