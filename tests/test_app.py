@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -114,7 +113,7 @@ def vote(address: str, choice: str, pair: str, person: str, key: str = "", **mor
 def test_a_blind_pair_is_stored_before_it_is_shown_and_a_vote_lands_in_the_store(
     address: str, behind: app.Desk
 ) -> None:
-    events, shown = call(address, "ask", "Ann", "When does the blue poppy bloom?", "")
+    _, shown = call(address, "ask", "Ann", "When does the blue poppy bloom?", "")
     pair = shown[2]
     before = behind.store.showing(pair)
     assert [app._plain(pane[-1]["content"]).strip() for pane in shown[:2]] == [
