@@ -28,7 +28,7 @@ def kl_estimate(log_ratio: Tensor, kind: KlEstimator) -> Tensor:
     """Estimate KL(pi || ref) at each sampled token from log_ratio = log pi(a) - log ref(a), in nats.
 
     k1 is unbiased and may be negative; k2 is biased and of low variance; k3 is unbiased and never negative
-    (Schulman 2020, http://joschu.net/blog/kl-approx.html).
+    (Schulman 2020, http://joschu.net/blog/kl-approx.html). What estimates well need not train well: see experience.py.
     """
     if kind == "k1":
         return log_ratio

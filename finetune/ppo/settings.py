@@ -39,7 +39,9 @@ class Method(Section):
         None, gt=0, description="Leave the rest of an iteration's steps out once KL(old || new) exceeds this, in nats."
     )
     kl_coef: float = Field(0.05, ge=0, description="Price of a nat of KL to the reference, in units of the score.")
-    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    kl_estimator: Literal["k1", "k2", "k3"] = Field(
+        "k1", description="k1: taken off the tokens' rewards (exact). k2, k3: a term of the loss, as in GRPO."
+    )
     adaptive_kl_target: float | None = Field(
         None, gt=0, description="Steer kl_coef towards this KL to the reference, in nats an answer; null: fixed."
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from finetune.ppo import advantages as adv
 from finetune.ppo import losses
 from finetune.ppo import roles as ppo_roles
 from finetune.ppo.prompts import derived_seed
@@ -97,9 +98,9 @@ class Updater:
         """Add one micro-batch's share of the gradient; `count` is the number of tokens of the whole minibatch."""
         device = self.roles.device
         tokens = ppo_roles.arrange([experience.pairs[row] for row in rows], device)
-        old_log_probs, old_values, advantages, returns = (
-            experience.flat(rows, column).to(device)
-            for column in (experience.log_probs, experience.values, experience.advantages, experience.returns)
+        old_log_probs, reference, old_values, advantages, returns = (
+            experience.flat(rows, getattr(experience, name)).to(device)
+            for name in ("log_probs", "reference", "values", "advantages", "returns")
         )
         with self.roles.acting("policy"):
             states = self.roles.states(tokens)
@@ -109,6 +110,9 @@ class Updater:
                 log_probs, old_log_probs, advantages, self.method.cliprange, self.method.dual_clip
             )
             total = loss - self.method.entropy_coef * entropy.sum()
+            if experience.kl_weight:
+                kl = adv.kl_estimate(log_probs - reference, self.method.kl_estimator)
+                total = total + experience.kl_weight * kl.sum()
             if self.roles.shares_trunk:
                 value, value_clipped = self._value(states, old_values, returns)
                 total = total + self.method.vf_coef * value

@@ -25,6 +25,15 @@ from recipes.sections import Generation, Lora
 LORA = Lora(r=4, lora_alpha=16)
 
 
+def make_base(tiny: Path, folder: Path) -> Path:
+    """Write the tiny model with embeddings ten times as large: its output is no longer nearly even over all tokens."""
+    loaded = models.load(str(tiny))
+    with torch.no_grad():
+        loaded.model.get_input_embeddings().weight.mul_(10)
+    models.save(loaded.model, loaded.tokenizer, folder)
+    return folder
+
+
 def randomise(model: Any, seed: int) -> None:
     """Give every LoRA matrix and score head numbers, as training would have."""
     generator = torch.Generator().manual_seed(seed)
