@@ -58,6 +58,17 @@ def guarded(act: Callable[[], int]) -> int:
     except BrokenPipeError:  # the reader (head, say) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # where no stage is at work: the pipeline's own log, say
+        if mistake := _disk_mistake(error):
+            _tell(mistake)
+            return mistake.code
+        raise
+
+
+def _disk_mistake(error: OSError) -> UserError | None:
+    from recipes import artifact
+
+    return artifact.disk_mistake(error, Path.cwd())
 
 
 def _tell(error: UserError) -> None:
@@ -167,7 +178,8 @@ def _run_on_floor(floor: str, parsed: argparse.Namespace) -> int:
             f"stage {examined.stage.name} belongs to {examined.stage.floor}, not to {floor}",
             f"write: tuneloop run {parsed.recipe}",
         )
-    return run_stage(examined, force=parsed.force, launched=floor == "finetune")
+    launched = floor == "finetune" or "WORLD_SIZE" in os.environ
+    return run_stage(examined, force=parsed.force, launched=launched)
 
 
 def _check(parsed: argparse.Namespace) -> int:

@@ -15,10 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 import uuid
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -79,21 +82,27 @@ class Runner:
         """
         assert step.recipe is not None and step.stage is not None
         name = Path(step.path).stem
-        log, said = self.logs / f"{name}.log", self.logs / f".{name}.said"
-        said.unlink(missing_ok=True)
+        log = self.logs / f"{name}.log"
         processes = processes_of(step.recipe)
         if any(needs_torch(recipe) and processes_of(recipe) == 1 for recipe in self.recipes):
             self.warm_up()
         context = "forkserver" if needs_torch(step.recipe) else LIGHT
         if processes > 1:
-            code = _launched(step, processes, log, said, line)
+            end = _launched(step, processes, log, line)
         else:
-            code = _forked(context, step, log, said, line)
-        if code != 0:
+            end = _forked(context, step, log, line)
+        if end.code != 0:
             line.end("failed")
-            raise failure(name, code, log, said)
+            raise failure(name, end, log)
         line.end()
-        said.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended: its exit code, negative for a signal, and the mistakes it told as (where, what, write)."""
+
+    code: int
+    said: list[list[str]]
 
 
 def needs_torch(recipe: StageRecipe) -> bool:
@@ -107,12 +116,15 @@ def processes_of(recipe: StageRecipe) -> int:
     return int(section.num_processes) if section is not None else 1
 
 
-def _forked(context: str, step: Examined, log: Path, said: Path, line: Line) -> int:
-    """Run a step in a process of its own; return its exit code, negative for the signal that ended it."""
+def _forked(context: str, step: Examined, log: Path, line: Line) -> End:
+    """Run a step in a process of its own, forked or spawned."""
+    # Mistakes come back through a pipe, not through a file: the disk may be what is full.
+    hear, say_to = multiprocessing.Pipe(duplex=False)
     process: BaseProcess = multiprocessing.get_context(context).Process(  # type: ignore[attr-defined]
-        target=_work, args=(step.recipe, str(log), str(said), dict(os.environ)), name=f"tuneloop {step.path}"
+        target=_work, args=(step.recipe, str(log), say_to, dict(os.environ)), name=f"tuneloop {step.path}"
     )
     process.start()
+    say_to.close()
     try:
         while process.is_alive():
             process.join(POLL_SECONDS)
@@ -120,7 +132,10 @@ def _forked(context: str, step: Examined, log: Path, said: Path, line: Line) -> 
     except KeyboardInterrupt:
         _stop(process.join, process.is_alive, process.kill)
         raise
-    return process.exitcode or 0
+    try:
+        return End(process.exitcode or 0, hear.recv())
+    except EOFError:  # it said nothing
+        return End(process.exitcode or 0, [])
 
 
 def _stop(join: Callable[[float], Any], alive: Callable[[], bool], kill: Callable[[], None]) -> None:
@@ -131,7 +146,7 @@ def _stop(join: Callable[[float], Any], alive: Callable[[], bool], kill: Callabl
         join(5.0)
 
 
-def _work(recipe: StageRecipe, log: str, said: str, environment: dict[str, str]) -> None:
+def _work(recipe: StageRecipe, log: str, say_to: Connection, environment: dict[str, str]) -> None:
     """Run a stage in this process, with its output in the log; the exit code says how it went."""
     die_with_parent(signal.SIGKILL)
     os.environ.update(environment)
@@ -146,7 +161,7 @@ def _work(recipe: StageRecipe, log: str, said: str, environment: dict[str, str])
         module.run(recipe)
         sys.stdout.flush()
     except UserError as error:
-        say(error, Path(said))
+        say_to.send(problems_of(error))
         print(error, file=sys.stderr, flush=True)
         os._exit(error.code)
     except KeyboardInterrupt:
@@ -157,10 +172,15 @@ def _work(recipe: StageRecipe, log: str, said: str, environment: dict[str, str])
         os._exit(1)
 
 
-def say(error: UserError, said: Path) -> None:
-    """Leave a mistake where the pipeline finds it."""
+def problems_of(error: UserError) -> list[list[str]]:
+    """Return each mistake as (where, what, write)."""
     problems = error.problems if isinstance(error, RecipeError) else [error]
-    said.write_text(json.dumps([(one.where, one.what, one.write) for one in problems]), encoding="utf-8")
+    return [[one.where, one.what, one.write] for one in problems]
+
+
+def say(error: UserError, said: Path) -> None:
+    """Leave a mistake where the process that started this one finds it."""
+    said.write_text(json.dumps(problems_of(error)), encoding="utf-8")
 
 
 def die_with_parent(number: int) -> None:
@@ -170,7 +190,7 @@ def die_with_parent(number: int) -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, int(number))
 
 
-def command(path: str, overrides: list[str], processes: int) -> list[str]:
+def command(floor: str, path: str, overrides: list[str], processes: int) -> list[str]:
     """Return the command that starts a training stage in several processes.
 
     `--multi_gpu` also without a GPU (accelerate then uses gloo): with `--cpu` it would start one process, silently.
@@ -180,15 +200,24 @@ def command(path: str, overrides: list[str], processes: int) -> list[str]:
         port = probe.getsockname()[1]
     flags = f"--multi_gpu --num_processes {processes} --num_machines 1 --mixed_precision no --dynamo_backend no"
     start = [sys.executable, "-m", "accelerate.commands.launch", *flags.split(), "--main_process_port", str(port)]
-    return [*start, "-m", "finetune", path, *overrides]
+    return [*start, "-m", floor, path, *overrides]
 
 
-def _launched(step: Examined, processes: int, log: Path, said: Path, line: Line | None) -> int:
+def _launched(step: Examined, processes: int, log: Path, line: Line | None) -> End:
+    """Run a step in several processes, through accelerate."""
+    assert step.stage is not None
+    with tempfile.TemporaryDirectory(prefix="tuneloop-") as folder:
+        said = Path(folder) / "said.json"
+        code = _accelerated(step, step.stage.floor, processes, log, said, line)
+        return End(code, json.loads(said.read_text("utf-8")) if said.exists() else [])
+
+
+def _accelerated(step: Examined, floor: str, processes: int, log: Path, said: Path, line: Line | None) -> int:
     environment = os.environ | {launch.ASKED: str(processes), launch.RUN: uuid.uuid4().hex, SAID: str(said)}
     overrides = [text.removeprefix(step.prefix) for text in step.source.overrides.values()]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command(step.path, [*overrides, "--force"], processes),
+            command(floor, step.path, [*overrides, "--force"], processes),
             env=environment,
             stdout=output if line else None,
             stderr=output,
@@ -220,23 +249,21 @@ def launch_alone(step: Examined, processes: int, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = Path(step.path).stem
-    log, said = folder / f"{name}.log", folder / f".{name}.said"
-    said.unlink(missing_ok=True)
-    code = _launched(step, processes, log, said, None)
-    if code != 0:
-        raise failure(name, code, log, said)
+    log = folder / f"{name}.log"
+    end = _launched(step, processes, log, None)
+    if end.code != 0:
+        raise failure(name, end, log)
     log.unlink()
-    said.unlink(missing_ok=True)
 
 
-def failure(name: str, code: int, log: Path, said: Path) -> UserError:
+def failure(name: str, end: End, log: Path) -> UserError:
     """Return what to tell the user of a step that failed."""
+    code = end.code
     if code in (INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
-    if said.exists():
-        problems = [UserError(f"step {name}: {where}", *rest) for where, *rest in json.loads(said.read_text("utf-8"))]
-        said.unlink()
-        error: UserError = RecipeError(problems)
+    error: UserError
+    if end.said:
+        error = RecipeError([UserError(f"step {name}: {where}", what, write) for where, what, write in end.said])
     elif code < 0:
         what = f"step {name} died (signal {-code}); the finished steps are kept"
         memory = " (signal 9 without a kill of yours: out of memory; lower the batch size)" if code == -9 else ""

@@ -50,7 +50,7 @@ def run(recipe: Recipe) -> None:
                 text += file.read()
         (work.path / "out.txt").write_text(text)
         work.metrics["letters"] = len(text)
-        print("wrote", len(text), "letters")
+        print("wrote", len(text), "letters; torch in memory:", "torch" in sys.modules)
         if recipe.do == "kill" and not work.resumed:
             os.kill(os.getpid(), signal.SIGKILL)
         if recipe.do == "mistake":
