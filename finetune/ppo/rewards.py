@@ -82,7 +82,7 @@ def load_function(name: str, key: str) -> Callable[..., Any]:
         raise UserError(key, f"{name} cannot be imported ({error})", "write module:function, both existing") from error
     if not callable(function):
         raise UserError(key, f"{name} is a {type(function).__name__}, not a function", "name a function")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _called(function: Callable[..., Any], name: str, key: str, prompt: TokenPrompt, answer: Answer) -> float:

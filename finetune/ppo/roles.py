@@ -128,7 +128,7 @@ class Roles:
 
     def _piece(self, again: bool, *arguments: Any) -> tuple[Tensor, Tensor]:
         if again and torch.is_grad_enabled():
-            return checkpoint(self._log_probs, *arguments, use_reentrant=False)  # type: ignore[no-any-return]
+            return checkpoint(self._log_probs, *arguments, use_reentrant=False)
         return self._log_probs(*arguments)
 
     def _log_probs(

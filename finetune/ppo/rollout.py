@@ -55,12 +55,12 @@ class Sampler:
     gold: Scorer | None
     accelerator: Accelerator
 
-    def collect(self, prompts: Sequence[TokenPrompt], seed: int) -> list[Rollout]:
-        """Return a rollout for each prompt, in their order, on every process."""
+    def collect(self, prompts: Sequence[TokenPrompt], seed: int, *, values: bool = True) -> list[Rollout]:
+        """Return a rollout for each prompt, in their order, on every process; values only where they are wanted."""
         size, world = self.training.generation_batch_size, self.accelerator.num_processes
         pieces = [prompts[start : start + size] for start in range(0, len(prompts), size)]
         mine = {
-            number: self._piece(piece, derived_seed(seed, "piece", number))
+            number: self._piece(piece, derived_seed(seed, "piece", number), values)
             for number, piece in enumerate(pieces)
             if number % world == self.accelerator.process_index
         }
@@ -70,7 +70,7 @@ class Sampler:
             mine = dict(gather_object(list(mine.items())))
         return [rollout for number in range(len(pieces)) for rollout in mine[number]]
 
-    def _piece(self, prompts: Sequence[TokenPrompt], seed: int) -> list[Rollout]:
+    def _piece(self, prompts: Sequence[TokenPrompt], seed: int, values: bool) -> list[Rollout]:
         with self.roles.acting("policy"):
             answers = generate(
                 self.roles.model,
@@ -86,10 +86,10 @@ class Sampler:
         if self.gold:
             for rollout, value in zip(rollouts, self.gold(prompts, answers), strict=True):
                 rollout.gold = value
-        self._measure(rollouts)
+        self._measure(rollouts, values)
         return rollouts
 
-    def _measure(self, rollouts: Sequence[Rollout]) -> None:
+    def _measure(self, rollouts: Sequence[Rollout], with_values: bool) -> None:
         """Fill in log p under the reference, and values; rows of like length share a batch."""
         order = sorted(rollouts, key=lambda row: len(row.prompt.ids) + len(row.answer.ids))
         size = self.training.per_device_eval_batch_size
@@ -99,11 +99,14 @@ class Sampler:
             with self.roles.acting("reference"), torch.no_grad():
                 states = self.roles.states(tokens)
                 reference, _ = self.roles.log_probs(states, tokens.targets, self.generation.temperature)
-            with self.roles.acting("value"), torch.no_grad():
-                values = self.roles.values(self.roles.states(tokens))
             lengths = [len(row.answer.ids) for row in chunk]
-            for row, log_p, value in zip(chunk, reference.split(lengths), values.split(lengths), strict=True):
-                row.reference, row.values = log_p.tolist(), value.tolist()
+            for row, log_p in zip(chunk, reference.split(lengths), strict=True):
+                row.reference = log_p.tolist()
+            if with_values:
+                with self.roles.acting("value"), torch.no_grad():
+                    values = self.roles.values(self.roles.states(tokens))
+                for row, value in zip(chunk, values.split(lengths), strict=True):
+                    row.values = value.tolist()
 
 
 def refuse_uneven(pieces: int, world: int) -> None:

@@ -71,8 +71,10 @@ class Optimisation(Section):
     adam_beta2: float = Field(0.999, gt=0, lt=1)
     adam_epsilon: float = Field(1e-5, gt=0, description="1e-5 and not 1e-8: Huang et al. 2024, detail 9.")
     max_grad_norm: float = Field(1.0, gt=0, description="For the policy's and the value function's gradient each.")
-    per_device_train_batch_size: int = Field(64, ge=1, description="Answers in memory at once, with gradients.")
-    per_device_eval_batch_size: int = Field(128, ge=1, description="Answers in memory at once, without.")
+    per_device_train_batch_size: int = Field(
+        32, ge=1, description="Answers in memory at once, with gradients; changes speed and memory, not the result."
+    )
+    per_device_eval_batch_size: int = Field(32, ge=1, description="Answers in memory at once, without gradients.")
     generation_batch_size: int = Field(128, ge=1, description="Answers sampled side by side.")
     gradient_checkpointing: bool = False
     logging_steps: int = Field(1, ge=1, description="Iterations between two lines on the terminal.")

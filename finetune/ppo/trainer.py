@@ -116,7 +116,8 @@ class Ppo:
     def _scale(self) -> Scale:
         """Measure the mean and deviation of the reference's scores, on training prompts (Ziegler et al. 2019)."""
         chosen = deal(len(self.prompts), self.method.rollout_batch_size, 0, derived_seed(self.seed, "scale"))
-        rollouts = self.sampler.collect([self.prompts[index] for index in chosen], derived_seed(self.seed, "scale"))
+        seed = derived_seed(self.seed, "scale")
+        rollouts = self.sampler.collect([self.prompts[index] for index in chosen], seed, values=False)
         scores = torch.tensor([row.score for row in rollouts], dtype=torch.float64)
         return Scale(float(scores.mean()), max(float(scores.std()), 1e-6))
 
@@ -129,7 +130,8 @@ class Ppo:
                 head.weight.div_(scale.deviation)
 
     def _answer_held_out(self) -> list[Rollout]:
-        return self.sampler.collect(self.held_out, derived_seed(self.seed, "held out")) if self.held_out else []
+        seed = derived_seed(self.seed, "held out")
+        return self.sampler.collect(self.held_out, seed, values=False) if self.held_out else []
 
     def _judge(self) -> dict[str, Any]:
         """Answer the held-out prompts again; write samples.jsonl and return what training changed."""

@@ -156,7 +156,16 @@ class Updater:
         return dict(zip(sums, gathered.sum(0).tolist(), strict=True)) | {"largest_drift": float(gathered[:, -1].max())}
 
     def _clip(self, parameters: list[nn.Parameter]) -> float:
-        return float(nn.utils.clip_grad_norm_(parameters, self.training.max_grad_norm))
+        """Hold a gradient within max_grad_norm; return the norm that it had.
+
+        Raises:
+            UserError: it is not finite, so a step would ruin the weights.
+        """
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.training.max_grad_norm))
+        if not math.isfinite(norm):
+            write = "lower learning_rate, or load the model in float32; the run goes on from its last checkpoint"
+            raise UserError("training.learning_rate", f"a gradient is {norm}", write)
+        return norm
 
     def _check_drift(self, sums: dict[str, float]) -> None:
         """Refuse to train when the ratio is not 1 before the first step.

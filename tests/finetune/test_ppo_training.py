@@ -67,7 +67,7 @@ def test_rollouts_do_not_depend_on_their_batch(sft: Path, reward: Path, tmp_path
     rollouts = run.sampler.collect(run.prompts, 0)
     for row in rollouts:  # measured again, alone: no padding, no neighbours
         alone = Rollout(row.prompt, row.answer, 0.0)
-        run.sampler._measure([alone])
+        run.sampler._measure([alone], with_values=True)
         assert alone.reference == pytest.approx(row.reference, abs=1e-5)
         assert alone.values == pytest.approx(row.values, abs=1e-5)
         assert run.sampler.score([row.prompt], [row.answer])[0] == pytest.approx(row.score, abs=1e-5)
