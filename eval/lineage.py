@@ -17,7 +17,7 @@ from recipes.sections import shipped
 # Inputs that a stage only looks at: to measure, to choose, or to keep out of training.
 NOT_TRAINED_ON = re.compile(r"validation|valid_|test|eval|decontaminate")
 LOG = "log.jsonl"
-CURVES = ("loss", "eval_loss", "reward", "kl")
+CURVES = ("loss", "eval_loss", "eval_accuracy", "reward", "gold", "kl")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from data_prep.feedback.replay import State
 from data_prep.feedback.results import Tally
 from eval.statistics import wilson
 
-HEADS = ["Wins", "Losses", "Ties", "Both bad", "No majority", "Share of decided pairs won (95 %)"]
+HEADS = ["Wins", "Losses", "Ties", "Both bad", "No majority", "Share of decided pairs won (95%)"]
 
 
 def html(state: State) -> str:
@@ -36,9 +36,9 @@ def _trust(state: State) -> list[list[Any]]:
         ["Pairs judged", said["judged"]],
         ["Pairs judged by more than one person", said["judged_by_several"]],
         ["Two people say the same", _share(said["percent_agreement"])],
-        ["Krippendorff's alpha (0: chance, 1: perfect; 95 %)", _number(said["krippendorff_alpha"]) + between],
+        ["Krippendorff's alpha (0: chance, 1: perfect; 95%)", _number(said["krippendorff_alpha"]) + between],
         ["Cohen's kappa (where there are two people)", _number(said["cohen_kappa"])],
-        ["Decided votes for the left side (50 %: no bias)", _share(said["share_left"])],
+        ["Decided votes for the left side (50%: no bias)", _share(said["share_left"])],
     ]
 
 

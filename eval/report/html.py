@@ -138,7 +138,7 @@ def _reward_model(results: Results) -> str:
         ]
         for one in results.reward_scores()
     ]
-    head = ["reward model on", "pairs", "right", "95 % interval", "pairs"]
+    head = ["task", "measure", "right", "95 % interval", "pairs"]
     return "<h3>Reward model</h3>\n" + _table(head, rows, texts=2) if rows else ""
 
 
@@ -244,7 +244,7 @@ def _curves(results: Results) -> str:
 def _curves_of(step: Step) -> Iterator[str]:
     """Yield the loss, and what is on other scales in plots of its own."""
     loss = {name: line for name, line in step.curves.items() if name.endswith("loss")}
-    others = [{name: line} for name, line in step.curves.items() if not name.endswith("loss")]
+    others = [{name: line} for name, line in step.curves.items() if not name.endswith("loss") and len(line) > 1]
     for lines in [loss, *others]:
         if lines:
             yield f"<figure>{plots.curves(step.stage, lines)}</figure>\n"

@@ -10,7 +10,7 @@ from eval.report import words
 from eval.results import Results, TaskSummary
 
 WIDTH = 100
-GAP = "  "
+GAPS = ("  ", " ")
 Column = list[str]
 
 
@@ -41,17 +41,18 @@ def _list(title: str, lines: Sequence[str]) -> str:
 
 
 def _blocks(results: Results) -> Iterator[str]:
-    """Yield the table, cut into blocks one below the other where it is too wide."""
+    """Yield the table: with narrow gaps where that makes it fit, else in blocks one below the other."""
     names = ["", "", *(one.name for one in results.checkpoints)]
     columns = [_column(results, *column) for column in results.columns()]
+    gap = next((gap for gap in GAPS if _width([names, *columns], gap) <= WIDTH), GAPS[0])
     block: list[Column] = []
     for column in columns:
-        if block and _width([names, *block, column]) > WIDTH:
-            yield _drawn([names, *block])
+        if block and _width([names, *block, column], gap) > WIDTH:
+            yield _drawn([names, *block], gap)
             block = []
         block.append(column)
     if block:
-        yield _drawn([names, *block])
+        yield _drawn([names, *block], gap)
 
 
 def _column(results: Results, task: TaskSummary, measure: str, scores: Sequence[Score]) -> Column:
@@ -60,16 +61,16 @@ def _column(results: Results, task: TaskSummary, measure: str, scores: Sequence[
     return [scores[0].task, words.heading(scores[0]), *(cells.get(one.name, "-") for one in results.checkpoints)]
 
 
-def _width(columns: Sequence[Column]) -> int:
-    return sum(max(map(len, column)) for column in columns) + len(GAP) * (len(columns) - 1)
+def _width(columns: Sequence[Column], gap: str) -> int:
+    return sum(max(map(len, column)) for column in columns) + len(gap) * (len(columns) - 1)
 
 
-def _drawn(columns: Sequence[Column]) -> str:
+def _drawn(columns: Sequence[Column], gap: str) -> str:
     widths = [max(map(len, column)) for column in columns]
     lines = []
     for row in range(len(columns[0])):
         cells = [column[row] for column in columns]
         first = cells[0].ljust(widths[0])
-        lines.append(GAP.join([first, *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]))
-    lines.insert(2, "─" * _width(columns))
+        lines.append(gap.join([first, *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]))
+    lines.insert(2, "─" * _width(columns, gap))
     return "\n".join(line.rstrip() for line in lines)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from eval.comparison import Comparison, Score
+from eval.comparison import NEGLIGIBLE, Comparison, Score
 from eval.results import REWARD_MODEL, Results
 
 # From here on (the perplexity of a model that knows nothing) figures are written as 1.2e+07.
@@ -24,7 +24,7 @@ def decimals(scores: Sequence[Score]) -> int:
 def figure(score: Score, places: int) -> str:
     """Return `0.62 ±0.05`."""
     form = f".{places}f" if abs(score.value) < LARGE else ".2g"
-    return f"{score.value:{form}} ±{score.half_width:{form}}"
+    return f"{score.value:{form}} ±{score.half_width:{form}}".replace("-", "−")
 
 
 def heading(score: Score) -> str:
@@ -64,9 +64,9 @@ def verdict_on(comparisons: Sequence[Comparison]) -> str:
 
 
 def signed(value: float, form: str = ".3f") -> str:
-    """Return a number with its sign, and a minus sign as wide as a plus; what rounds to zero has no minus."""
-    text = f"{value:+{form}}"
-    return f"+{text[1:]}" if float(text) == 0 else text.replace("-", "−")
+    """Return a number with its sign, and a minus as wide as a plus; what is negligible is a zero."""
+    shown = value if abs(value) >= NEGLIGIBLE else 0.0
+    return f"{shown:+{form}}".replace("-", "−")
 
 
 def reward_lines(results: Results) -> list[str]:

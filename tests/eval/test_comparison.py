@@ -124,3 +124,4 @@ def test_ticks_are_few_round_and_cover_the_values(low: float, high: float) -> No
 
 def test_signed_numbers() -> None:
     assert [words.signed(value) for value in (0.25, -0.25, -0.0001, 0.0)] == ["+0.250", "−0.250", "+0.000", "+0.000"]
+    assert words.signed(-7e-16, ".3g") == "+0"

@@ -151,6 +151,15 @@ def test_evaluate_gives_the_same_without_a_network(monkeypatch: pytest.MonkeyPat
     assert batched.compute()["accuracy"] == pytest.approx(2 / 3)
 
 
+def test_metrics_combine_as_those_of_evaluate_do() -> None:
+    import evaluate
+
+    both = evaluate.combine([metrics.load("accuracy"), metrics.load("f1_macro")])
+    found = both.compute(predictions=[1, 0, 2, 2], references=[1, 1, 2, 0])
+    assert found["accuracy"] == 0.5
+    assert found["f1_macro"] == pytest.approx(metrics.compute("f1_macro", **COLUMNS["f1_macro"]))
+
+
 def test_an_unknown_metric_names_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean token_f1"):
         metrics.named("token-f1")
