@@ -10,10 +10,7 @@ would make. Not here: drawing the tree of results (lineage.py), starting stages 
 
 from __future__ import annotations
 
-import dataclasses
-import errno
 import json
-import math
 import os
 import shutil
 import time
@@ -24,54 +21,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recipes import __version__, launch, provenance, publish
+from recipes import __version__, disk, launch, provenance, publish
 from recipes.errors import UserError
-from recipes.hashing import combined, file_hash, files_in, folder_hash, text_hash
-from recipes.sections import StageRecipe, shipped
+from recipes.hashing import combined, file_hash, files_in, text_hash
+from recipes.manifest import MANIFEST, NEW, Manifest, content_hash, owner, plain, read, stored, write_json
+from recipes.sections import StageRecipe
 
-MANIFEST = "manifest.json"
+__all__ = ["Manifest", "Work", "content_hash", "matches", "owner", "read", "writing"]
+
 STATE = "state.json"
 SCRATCH = ".scratch"
 RANKS = ".ranks"
-NEW = ".new"  # a JSON file on its way to its name
 OURS = (MANIFEST, STATE, SCRATCH, RANKS)
-FORMAT = 1
-
-
-@dataclass
-class Manifest:
-    """What a finished stage wrote down about its result. Hashes are SHA-256; times are seconds, sizes are bytes."""
-
-    stage: str
-    recipe: dict[str, Any]
-    inputs: dict[str, dict[str, Any]]
-    files: dict[str, str]
-    sizes: dict[str, int]
-    volatile: list[str]
-    content: str
-    fingerprint: str
-    metrics: dict[str, Any]
-    notes: dict[str, Any]
-    seed: int
-    started: str
-    seconds: float
-    peak_memory: int
-    processes: int
-    resumed: bool
-    version: str
-    source: str
-    libraries: dict[str, str]
-    machine: dict[str, Any]
-    tuneloop: int = FORMAT
-    folder: Path = field(default=Path(), metadata={"stored": False})
-
-    def whole(self) -> bool:
-        """Return whether every file is still there with its size (`tuneloop lineage --verify` reads them all)."""
-        return not self.damaged()
-
-    def damaged(self) -> list[str]:
-        """Return the files that are gone or have another size than when they were written."""
-        return [name for name, size in self.sizes.items() if _size(self.folder / name) != size]
 
 
 @dataclass
@@ -93,62 +54,6 @@ class Work:
     def scratch(self) -> Path:
         """Return the folder for checkpoints."""
         return self.path / SCRATCH
-
-
-def read(folder: Path | str) -> Manifest | None:
-    """Return the manifest of a finished stage's folder, or None when the folder has none of ours.
-
-    Raises:
-        UserError: there is a manifest, but it is damaged.
-    """
-    path = Path(folder) / MANIFEST
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:
-        raise UserError(str(path), f"this manifest is damaged ({error})", "run the stage that made it again") from None
-    if not isinstance(stored, dict) or "tuneloop" not in stored or "fingerprint" not in stored:
-        return None
-    names = {item.name for item in dataclasses.fields(Manifest)} - {"folder"}
-    return Manifest(**{name: value for name, value in stored.items() if name in names}, folder=Path(folder))
-
-
-def owner(path: Path | str) -> Manifest | None:
-    """Return the result that holds this file or folder, looking upwards; None when it belongs to none."""
-    start = Path(os.path.abspath(shipped(str(path))))
-    return next((found for folder in (start, *start.parents) if (found := read(folder))), None)
-
-
-def content_hash(path: Path | str) -> str:
-    """Return the hash of a file, a folder or a finished result; what a manifest knows is not read again.
-
-    Raises:
-        UserError: a file of a finished result has been changed or removed since.
-        FileNotFoundError: there is nothing at `path`.
-    """
-    place = shipped(str(path))
-    manifest = owner(place)
-    if manifest is None:
-        return file_hash(place) if place.is_file() else folder_hash(place.resolve(strict=True))
-    if damaged := manifest.damaged():
-        raise UserError(
-            str(manifest.folder / damaged[0]),
-            f"this file of a finished {manifest.stage} stage was changed or removed afterwards",
-            "run its stage again, or copy the folder elsewhere (without manifest.json) to edit it",
-        )
-    return _content_within(manifest, Path(os.path.abspath(place)))
-
-
-def _content_within(manifest: Manifest, place: Path) -> str:
-    """Return the hash of a result, or of one file or folder of it, from its manifest."""
-    if place == manifest.folder:
-        return manifest.content
-    name = place.relative_to(manifest.folder).as_posix()
-    if name in manifest.files:
-        return manifest.files[name]
-    inside = {file[len(name) + 1 :]: digest for file, digest in manifest.files.items() if file.startswith(name + "/")}
-    return combined(inside) if inside else (file_hash(place) if place.is_file() else folder_hash(place))
 
 
 def matches(recipe: StageRecipe) -> bool:
@@ -240,7 +145,7 @@ def writing(recipe: StageRecipe) -> Iterator[Work]:
         UserError: another run writes this folder, the folder holds something else, the disk is full or read-only.
     """
     target = _target(recipe)
-    with _disk_mistakes(target):
+    with disk.told(target):
         hashes = input_hashes(recipe)
         wanted = provenance.fingerprint(recipe, hashes)
         if launch.rank() != 0:
@@ -262,7 +167,7 @@ def writing(recipe: StageRecipe) -> Iterator[Work]:
             manifest.fingerprint = wanted
             manifest.started = started.isoformat(timespec="seconds")
             manifest.seconds = round(time.monotonic() - clock, 3)
-            _write_json(work.path / MANIFEST, _stored(manifest))
+            write_json(work.path / MANIFEST, stored(manifest))
             # From here on the manifest makes the work folder a whole result: `settle` can finish after a kill.
             _put(work.path, target)
 
@@ -278,8 +183,8 @@ def _manifest(recipe: StageRecipe, work: Work, names: list[str], hashes: dict[st
         volatile=sorted(work.volatile),
         content=combined({name: digest for name, digest in files.items() if name not in work.volatile}),
         fingerprint="",
-        metrics=_plain(work.metrics),
-        notes=_plain(work.notes),
+        metrics=plain(work.metrics),
+        notes=plain(work.notes),
         seed=recipe.seed,
         started="",
         seconds=0.0,
@@ -323,7 +228,7 @@ def _begin(target: Path, wanted: str) -> Work:
         folder.mkdir(parents=True, exist_ok=True)
     for left in (*(partial / RANKS).iterdir(), *(partial / (name + NEW) for name in (MANIFEST, STATE))):
         left.unlink(missing_ok=True)
-    _write_json(partial / STATE, {"fingerprint": wanted, "run": launch.run_name(), "resumed": resumed})
+    write_json(partial / STATE, {"fingerprint": wanted, "run": launch.run_name(), "resumed": resumed})
     return Work(partial, resumed)
 
 
@@ -369,43 +274,6 @@ def _state(partial: Path) -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
-def _stored(manifest: Manifest) -> dict[str, Any]:
-    stored = dataclasses.asdict(manifest)
-    del stored["folder"]
-    return stored
-
-
-def _write_json(path: Path, value: Any) -> None:
-    """Write a JSON file so that it is there whole or not at all."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    new = path.with_name(path.name + NEW)
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` made of JSON's types; numbers of numpy and torch become plain, nan and inf become texts."""
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(item) for item in (sorted(value) if isinstance(value, set) else value)]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return str(value) if isinstance(value, Path) else value
-
-
 @contextmanager
 def _begun() -> Iterator[None]:
     """Mark mistakes that come up once the work has begun: their exit code is 1."""
@@ -414,49 +282,3 @@ def _begun() -> Iterator[None]:
     except UserError as error:
         error.code = 1
         raise
-
-
-FULL = {errno.ENOSPC, errno.EDQUOT}
-DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-
-@contextmanager
-def _disk_mistakes(target: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line; what was written so far stays in the work folder."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if mistake := disk_mistake(error, target):
-            raise mistake from error
-        raise
-
-
-def disk_mistake(error: Exception, target: Path) -> UserError | None:
-    """Return what to tell the user when `error` comes from a full or read-only disk, else None."""
-    code = error.errno if isinstance(error, OSError) else None
-    # safetensors (Rust) and torch wrap the system's error in their own; only the text is left.
-    wrapped = type(error).__name__ in ("SafetensorError", "RuntimeError")
-    text = str(error)
-    if code in FULL or (wrapped and ("No space left" in text or "StorageFull" in text or _full(target))):
-        free = shutil.disk_usage(_existing(target)).free
-        what = f"no space left on the disk ({free / 1e6:.0f} MB free)"
-        mistake = UserError(
-            str(target), what, "free some space and run the same command again: what is finished is kept"
-        )
-    elif code in DENIED:
-        place = str(getattr(error, "filename", None) or target)
-        mistake = UserError(place, f"no permission to write here ({os.strerror(code or 0)})", "name another output_dir")
-    else:
-        return None
-    mistake.code = 1
-    return mistake
-
-
-def _full(target: Path) -> bool:
-    return shutil.disk_usage(_existing(target)).free < 2**20
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)

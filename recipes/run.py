@@ -66,9 +66,9 @@ def guarded(act: Callable[[], int]) -> int:
 
 
 def _disk_mistake(error: OSError) -> UserError | None:
-    from recipes import artifact
+    from recipes import disk
 
-    return artifact.disk_mistake(error, Path.cwd())
+    return disk.mistake_of(error, Path.cwd())
 
 
 def _tell(error: UserError) -> None:
