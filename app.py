@@ -55,6 +55,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 HEAD = """
+<style>@media (max-width: 640px) { .gradio-container .main { padding: 8px !important; } }</style>
 <script>
 addEventListener("keydown", event => {
   const at = event.target, box = at.tagName === "INPUT" && ["radio", "checkbox"].includes(at.type);
@@ -75,20 +76,24 @@ KEYED = """(...given) => {
 BLUR = "(...given) => { document.activeElement?.blur(); return given; }"
 STYLE = """
 #votes button { font-weight: 700; }
-#judge { position: sticky; bottom: 0; z-index: 20; background: var(--body-background-fill); padding: 6px 0; gap: 6px; }
-#results table { border-collapse: collapse; margin: 0 0 1.2em; }
-#results th, #results td { padding: 4px 14px 4px 0; text-align: right; }
-#results tr { border-bottom: 1px solid var(--border-color-primary); }
+#status { min-height: 1.6em; }
+.talk button[aria-label="Clear"], .talk .icon-button-wrapper { display: none !important; }
+#results { overflow-x: auto; }
+#results table { border: 0 !important; margin: 0 0 1.6em; font-variant-numeric: tabular-nums; }
+#results th, #results td { border: 0 !important; padding: 6px 20px 6px 4px; text-align: right; white-space: nowrap; }
+#results tr { border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; }
 #results th:first-child, #results td:first-child { text-align: left; }
 footer { display: none !important; }
 @media (max-width: 640px) {
-  .gradio-container main { padding: 8px !important; }
-  .pane { height: 26vh !important; }
+  .tabitem > .column, #panes, #top { gap: 8px !important; }
+  .asking { display: grid !important; grid-template-columns: 1fr 1fr; gap: 8px !important; }
+  #panes .talk { height: 26dvh !important; }
+  #judge { position: fixed; left: 0; right: 0; bottom: 0; z-index: 90; gap: 4px; padding: 6px 8px 10px;
+    background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }
   #votes { display: grid; grid-template-columns: 1fr 1fr; gap: 6px; }
+  #below { margin-bottom: 140px; }
 }
 """
-
-
 Tab = Literal["compare", "chat", "results"]
 
 
@@ -174,7 +179,10 @@ def run(recipe: Recipe) -> None:
         UserError: the port is taken, or the label store cannot be used.
     """
     _check_port(recipe.server)
-    blocks = launch(desk(recipe))
+    behind = desk(recipe)
+    print(f"loading {', '.join(behind.checkpoints.models)} ...", flush=True)
+    behind.checkpoints.prepare()
+    blocks = launch(behind)
     print(f"open {blocks.local_url} (Ctrl-C stops it); votes go to {recipe.labels}", flush=True)
     try:
         threading.Event().wait()  # the server has threads of its own
@@ -311,14 +319,11 @@ def _compare_tab(behind: Desk, _tab: Any) -> None:
     with gr.Row(elem_id="top"):
         person = gr.Textbox(label="Your name", placeholder="Every judgement is signed", max_length=60, scale=1)
         prompt = gr.Textbox(label="Message", placeholder="Write your own, or take a suggestion", lines=1, scale=3)
-        with gr.Column(scale=1, min_width=160):
+        with gr.Column(scale=1, min_width=160, elem_classes="asking"):
             ask = gr.Button("Ask both", variant="primary", elem_id="ask")
             suggest = gr.Button("Suggest one", visible=bool(behind.arena.prompts), elem_id="suggest")
-    if behind.recipe.guidelines:
-        with gr.Accordion("What makes an answer better", open=False):
-            gr.Markdown(behind.recipe.guidelines)
     with gr.Row(elem_id="panes"):
-        panes = [gr.Chatbot(label=side, elem_classes="pane", **PANE) for side in "AB"]
+        panes = [gr.Chatbot(label=side, elem_classes="talk", autoscroll=False, **PANE) for side in "AB"]
     with gr.Column(elem_id="judge"):
         status = gr.Markdown(WELCOME, elem_id="status")
         with gr.Row(elem_id="votes"):
@@ -326,14 +331,18 @@ def _compare_tab(behind: Desk, _tab: Any) -> None:
                 gr.Button(f"{number} · {label}", interactive=False, elem_id=f"vote-{number}", min_width=60)
                 for number, label in enumerate(CHOICES.values(), 1)
             ]
-    with gr.Row():
-        strength = gr.Radio(STRENGTHS, label="How much better? (may be left out)", scale=2)
-        stay = gr.Checkbox(label="Stay in this conversation after the vote", scale=1)
-    with gr.Accordion("Say why, or write a better answer", open=False):
-        note = gr.Textbox(label="Note", lines=1, max_length=4000)
-        edited = gr.Textbox(label="A better answer", lines=3, max_length=8000)
+    with gr.Column(elem_id="below"):
         with gr.Row():
-            starts = [gr.Button(f"Start from {side}", size="sm") for side in "AB"]
+            strength = gr.Radio(STRENGTHS, label="How much better? (may be left out)", scale=2)
+            stay = gr.Checkbox(label="Stay in this conversation after the vote", scale=1)
+        with gr.Accordion("Say why, or write a better answer", open=False):
+            note = gr.Textbox(label="Note", lines=1, max_length=4000)
+            edited = gr.Textbox(label="A better answer", lines=3, max_length=8000)
+            with gr.Row():
+                starts = [gr.Button(f"Start from {side}", size="sm") for side in "AB"]
+        if behind.recipe.guidelines:
+            with gr.Accordion("What makes an answer better", open=False):
+                gr.Markdown(behind.recipe.guidelines)
     pair, thread = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
     shown = [*panes, pair, status, *buttons]
     limit = behind.recipe.server.concurrency_limit
@@ -370,10 +379,10 @@ def _compare_tab(behind: Desk, _tab: Any) -> None:
         )  # fmt: skip
 
 
-def _signed(person: str) -> str:
+def _signed(person: str | None) -> str:
     import gradio as gr
 
-    name = " ".join(person.split())[:60]
+    name = " ".join((person or "").split())[:60]
     if not name:
         raise gr.Error("Write your name first: every judgement is signed.", print_exception=False)
     return name
@@ -383,9 +392,9 @@ def _ask(behind: Desk) -> Callable[..., Iterator[Any]]:
     """Return what happens when somebody sends a message to both."""
     import gradio as gr
 
-    def ask(person: str, prompt: str, thread: str) -> Iterator[Any]:
+    def ask(person: str | None, prompt: str | None, thread: str | None) -> Iterator[Any]:
         name = _signed(person)
-        if not prompt.strip():
+        if not (prompt and prompt.strip()):
             raise gr.Error("Write a message, or take a suggestion.", print_exception=False)
         before = _told(behind.arena.continued, thread) if thread else []
         shown = behind.arena.new(name, [*before, {"role": "user", "content": prompt.strip()}])
@@ -399,7 +408,7 @@ def _suggest(behind: Desk) -> Callable[..., Iterator[Any]]:
     """Return what happens when somebody asks for a suggestion: the conversation so far ends."""
     import gradio as gr
 
-    def suggest(person: str) -> Iterator[Any]:
+    def suggest(person: str | None) -> Iterator[Any]:
         shown = behind.arena.suggested(_signed(person))
         if shown is None:
             raise gr.Error("There are no prompts to suggest; write a message.", print_exception=False)
@@ -413,7 +422,7 @@ def _next(behind: Desk) -> Callable[..., Iterator[Any]]:
     """Return what happens after a vote: the next pair, or a wait for the next message of the conversation."""
     import gradio as gr
 
-    def following(person: str, thread: str) -> Iterator[Any]:
+    def following(person: str, thread: str | None) -> Iterator[Any]:
         shown = None if thread else behind.arena.suggested(_signed(person))
         if shown:
             for update in _answers(behind, shown, _thanks(behind, person)):
@@ -446,8 +455,12 @@ def _answers(behind: Desk, shown: Showing, before: str = "") -> Iterator[list[An
     yield [*_panes(shown, sides), shown.id, said, *([gr.update(interactive=True)] * 4)]
 
 
-def _panes(shown: Showing, sides: Sequence[str]) -> list[list[dict[str, str]]]:
-    return [[*shown.prompt, {"role": "assistant", "content": text or "…"}] for text in sides]
+def _panes(shown: Showing, sides: Sequence[str]) -> list[Any]:
+    """Return updates of both panes: a first answer is read from its start, a later one stands below what was said."""
+    import gradio as gr
+
+    said = [[*shown.prompt, {"role": "assistant", "content": text or "…"}] for text in sides]
+    return [gr.update(value=messages, autoscroll=len(shown.prompt) > 1) for messages in said]
 
 
 def _vote(behind: Desk, choice: str) -> Callable[..., list[Any]]:
@@ -456,11 +469,20 @@ def _vote(behind: Desk, choice: str) -> Callable[..., list[Any]]:
 
     from data_prep.feedback.store import Vote
 
-    def vote(pair: str, person: str, strength: int | None, note: str, edited: str, stay: bool, key: str) -> list[Any]:
+    # A box that nobody has touched holds None.
+    def vote(
+        pair: str | None,
+        person: str | None,
+        strength: int | None,
+        note: str | None,
+        edited: str | None,
+        stay: bool,
+        key: str | None,
+    ) -> list[Any]:
         name = _signed(person)
         if not pair:
             raise gr.Error("There is nothing to judge yet.", print_exception=False)
-        _told(behind.store.vote, Vote(pair, name, choice, key or pair, strength, note, edited))
+        _told(behind.store.vote, Vote(pair, name, choice, key or pair, strength, note or "", edited or ""))
         thread = pair if stay and choice != "both_bad" else ""
         off = [gr.update(interactive=False)] * 4
         return [pair, thread, None, "", "", _thanks(behind, name), *off]
@@ -485,10 +507,10 @@ def _thanks(behind: Desk, person: str) -> str:
     return f"Stored. You have judged {count} {'pair' if count == 1 else 'pairs'}."
 
 
-def _start_from(behind: Desk, side: int) -> Callable[[str], str]:
+def _start_from(behind: Desk, side: int) -> Callable[[str | None], str]:
     """Return a function that copies one answer for editing."""
 
-    def start_from(pair: str) -> str:
+    def start_from(pair: str | None) -> str:
         return behind.store.showing(pair).sides()[side] or "" if pair else ""
 
     return start_from
@@ -501,10 +523,10 @@ def _chat_tab(behind: Desk, tab: Any) -> None:
     with gr.Row():
         name = gr.Dropdown([], label="Checkpoint", scale=1)
         message = gr.Textbox(label="Message", lines=1, scale=3)
-        with gr.Column(scale=1, min_width=160):
+        with gr.Column(scale=1, min_width=160, elem_classes="asking"):
             send = gr.Button("Send", variant="primary")
             clear = gr.Button("New conversation")
-    talk = gr.Chatbot(show_label=False, **{**PANE, "height": "60vh"})
+    talk = gr.Chatbot(show_label=False, elem_classes="talk", **{**PANE, "height": "60vh"})
     # Names reach the browser only once somebody opens the tab.
     names = list(behind.checkpoints.models)
     tab.select(lambda: gr.Dropdown(names, value=names[0]), None, name, api_visibility="private")
@@ -524,8 +546,8 @@ def _chat(behind: Desk) -> Callable[..., Iterator[Any]]:
     """Return what happens when somebody sends a message to one checkpoint."""
     import gradio as gr
 
-    def chat(name: str | None, message: str, history: list[dict[str, Any]]) -> Iterator[Any]:
-        if name not in behind.checkpoints.models or not message.strip():
+    def chat(name: str | None, message: str | None, history: list[dict[str, Any]]) -> Iterator[Any]:
+        if name not in behind.checkpoints.models or not (message and message.strip()):
             raise gr.Error("Choose a checkpoint and write a message.", print_exception=False)
         before = [{"role": turn["role"], "content": _plain(turn["content"])} for turn in history]
         asked = [*before, {"role": "user", "content": message.strip()}]

@@ -52,13 +52,31 @@ class Checkpoints:
                 return
             yield text
 
+    def prepare(self) -> None:
+        """Load what fits, so that nobody waits for it and a checkpoint that cannot be loaded is known at once.
+
+        Raises:
+            UserError: a checkpoint's base is gone, or another one.
+        """
+        for name in self.models:
+            with self._turn:
+                if len(self._bases) < self.most_bases or self._base_of(name)[0] in self._bases:
+                    self._loaded(name)
+
+    def _base_of(self, name: str) -> tuple[str, str, str | None]:
+        """Return the key of a checkpoint's base in memory, the folder of the base, and that of the adapter."""
+        from finetune import models
+
+        wanted = self.models[name]
+        folder, adapter = models.base_of(wanted.model_name_or_path)
+        return f"{folder} {wanted.dtype} {wanted.attn_implementation}", folder, adapter
+
     def _loaded(self, name: str) -> tuple[Base, str | None]:
         """Return the base that a checkpoint stands on, and its adapter's name there."""
         from finetune import models
 
         wanted = self.models[name]
-        folder, adapter = models.base_of(wanted.model_name_or_path)
-        key = f"{folder} {wanted.dtype} {wanted.attn_implementation}"
+        key, folder, adapter = self._base_of(name)
         base = self._bases.get(key)
         if base is None:
             while len(self._bases) >= self.most_bases:

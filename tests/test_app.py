@@ -116,7 +116,7 @@ def test_a_blind_pair_is_stored_before_it_is_shown_and_a_vote_lands_in_the_store
     _, shown = call(address, "ask", "Ann", "When does the blue poppy bloom?", "")
     pair = shown[2]
     before = behind.store.showing(pair)
-    assert [app._plain(pane[-1]["content"]).strip() for pane in shown[:2]] == [
+    assert [app._plain(pane["value"][-1]["content"]).strip() for pane in shown[:2]] == [
         (text or "").strip() or "…" for text in before.sides()
     ]
     assert before.person == "Ann"
@@ -159,7 +159,7 @@ def test_a_suggested_pair_is_shown_to_a_second_person_and_not_to_a_third(address
 
 def test_a_conversation_goes_on_with_the_better_answer(address: str, behind: app.Desk) -> None:
     _, first = call(address, "ask", "Ann", "Hello.", "")
-    _, said = vote(address, "right", first[2], "Ann", stay=True)
+    _, said = vote(address, "right", first[2], "Ann", stay=True, note=None, edited=None)  # as untouched boxes do
     _, second = call(address, "ask", "Ann", "And then?", said[1])
     better = behind.store.showing(first[2]).sides()[1]
     assert [turn["content"] for turn in behind.store.showing(second[2]).prompt] == ["Hello.", better, "And then?"]
@@ -171,6 +171,8 @@ def test_a_conversation_goes_on_with_the_better_answer(address: str, behind: app
         ("ask", ["", "Hello.", ""], "Write your name first"),
         ("ask", ["Ann", "  ", ""], "Write a message"),
         ("ask", ["Ann", "Hello.", "no-such-pair"], "there is no such pair"),
+        ("ask", [None, None, None], "Write your name first"),
+        ("vote_left", [None, "Ann", None, None, None, None, None], "nothing to judge"),
         ("vote_left", ["", "Ann", None, "", "", False, ""], "nothing to judge"),
         ("vote_left", ["no-such-pair", "Ann", None, "", "", False, ""], "there is no such pair"),
     ],
