@@ -150,7 +150,7 @@ def run_stage(examined: Examined, *, force: bool, launched: bool = False) -> int
         steps.launch_alone(examined, processes, Path(recipe.output_dir).parent / ".logs")
     else:
         stage.module.run(recipe)
-    if stage.makes_result and launch.rank() == 0:
+    if stage.makes_result and launch.rank() == 0 and steps.SAID not in os.environ:  # else whoever started it says so
         print(f"{stage.name}: {recipe.output_dir} written in {time.monotonic() - started:.0f} s")
     return 0
 

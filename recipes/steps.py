@@ -20,6 +20,7 @@ import traceback
 import uuid
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -254,6 +255,8 @@ def launch_alone(step: Examined, processes: int, folder: Path) -> None:
     if end.code != 0:
         raise failure(name, end, log)
     log.unlink()
+    with suppress(OSError):  # another stage's log is in it
+        folder.rmdir()
 
 
 def failure(name: str, end: End, log: Path) -> UserError:
