@@ -38,19 +38,30 @@ def past(reference: str) -> list[Manifest]:
         if manifest is None or manifest.content in found:
             continue
         found[manifest.content] = manifest
-        waiting += [place for _, entry in _inputs(manifest, models=True) if (place := _place(manifest, entry))]
+        for _, entry in _inputs(manifest, models=True):
+            place = _place(manifest, entry)
+            if place is not None and not _changed(entry, place):
+                waiting.append(place)
     return list(found.values())
+
+
+def _changed(entry: dict[str, Any], place: Path) -> bool:
+    """Say whether a finished result is another one now than when it was used: then its past is not this one's."""
+    now = artifact.read(place)
+    return now is not None and now.content != entry.get("content", now.content)
 
 
 def origins(reference: str) -> list[str]:
     """Return the models at the beginning of a checkpoint's past: those of whose making nothing is known."""
     manifests = past(reference)
-    starts = [
-        entry["path"]
-        for manifest in manifests
-        for _, entry in _inputs(manifest, models=True)
-        if (place := _place(manifest, entry)) is None or artifact.read(place) is None
-    ]
+    starts = []
+    for manifest in manifests:
+        for _, entry in _inputs(manifest, models=True):
+            place = _place(manifest, entry)
+            if place is None or artifact.read(place) is None:
+                starts.append(entry["path"])
+            elif _changed(entry, place):
+                starts.append(f"{entry['path']} (changed since it was used)")
     return list(dict.fromkeys(starts)) if manifests else [reference]
 
 

@@ -19,7 +19,7 @@ def terminal(results: Results) -> str:
     parts = [_boxed_warnings(results), *_blocks(results), _list("Reward model", words.reward_lines(results))]
     parts.append(_list("Paired comparisons", words.verdicts(results)))
     parts.append(textwrap.fill(words.explanation(), WIDTH))
-    if missing := words.not_searched(results):
+    if missing := words.not_searched(results, most=1):
         parts.append(textwrap.fill(missing, WIDTH))
     if results.app:
         parts.append(f"Talk to these checkpoints:  {results.app}")

@@ -95,12 +95,13 @@ def warnings(results: Results) -> list[str]:
     return found
 
 
-def not_searched(results: Results) -> str | None:
-    """Return which training files could not be searched for test items."""
-    if not results.not_searched:
+def not_searched(results: Results, most: int = 100) -> str | None:
+    """Return which training files could not be searched for test items; `most` of them are named."""
+    files = results.not_searched
+    if not files:
         return None
-    named = ", ".join(results.not_searched)
-    return f"Not searched for test items, because the files are not there any more: {named}"
+    named = ", ".join(files[:most]) + (f" and {len(files) - most} more" if len(files) > most else "")
+    return f"Not searched for test items, because these training files are not there any more: {named}"
 
 
 def shortened(text: str, length: int = 90) -> str:

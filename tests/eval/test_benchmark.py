@@ -395,3 +395,14 @@ def test_restored_outcomes_are_equal(recipe: dict[str, Any]) -> None:
     )
     assert Outcome.restore(json.loads(json.dumps(outcome.stored()))) == outcome
     assert measuring.REWARD_MODEL == "reward model"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "medical"])
+def test_shipped_recipes_lack_nothing_but_what_earlier_steps_make(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recipes.load import examine
+
+    monkeypatch.chdir(tmp_path)
+    problems = [str(one) for one in examine(f"recipes/{name}/benchmark.yaml").problems]
+    assert problems and all(" is not there" in one for one in problems), problems

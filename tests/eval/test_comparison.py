@@ -98,6 +98,10 @@ def test_the_past_of_a_policy_taught_by_a_reward_model(tmp_path: Path) -> None:
     assert lineage.parent(str(sft), {"base": str(base), "ppo": str(ppo)}) == "base"
     assert lineage.parent(str(base), {"sft": str(sft)}) is None
     assert lineage.origins(str(ppo)) == [str(base)]
+    manifest = json.loads((cpt / "manifest.json").read_text())
+    (cpt / "manifest.json").write_text(json.dumps({**manifest, "content": "trained again"}))
+    assert [one.stage for one in lineage.past(str(sft))] == ["sft"]
+    assert lineage.origins(str(sft)) == [f"{cpt} (changed since it was used)"]
     (tmp_path / "text.jsonl").unlink()
     assert [one.path for one in lineage.training_files(str(cpt))] == [None]
 
