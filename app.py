@@ -87,7 +87,8 @@ footer { display: none !important; }
 @media (max-width: 640px) {
   .tabitem > .column, #panes, #top { gap: 8px !important; }
   .asking { display: grid !important; grid-template-columns: 1fr 1fr; gap: 8px !important; }
-  #panes .talk { height: 26dvh !important; }
+  #panes { flex-direction: column; flex-wrap: nowrap; }
+  #panes .talk { height: 26dvh !important; width: 100% !important; flex: none !important; }
   #judge { position: fixed; left: 0; right: 0; bottom: 0; z-index: 90; gap: 4px; padding: 6px 8px 10px;
     background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }
   #votes { display: grid; grid-template-columns: 1fr 1fr; gap: 6px; }

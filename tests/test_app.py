@@ -213,6 +213,30 @@ def test_the_page_asks_nobody_else_and_forbids_it(address: str) -> None:
         assert elsewhere not in page
 
 
+def test_model_text_is_sanitised_wherever_it_is_shown(address: str) -> None:
+    """That the page then runs no script of it was looked at in a browser; here: that nobody has switched it off."""
+    shown = [part["props"] for part in json.loads(get(f"{address}/config"))["components"] if part["type"] == "chatbot"]
+    assert len(shown) == 3
+    assert all(props["sanitize_html"] and not props["allow_tags"] for props in shown)
+
+
+def test_a_recipe_may_leave_out_what_shows_names(behind: app.Desk) -> None:
+    alone = app.Desk(behind.recipe.model_copy(update={"tabs": ["compare"]}), *list(vars(behind).values())[1:])
+    endpoints = app.page(alone).get_api_info()["named_endpoints"]
+    assert set(endpoints) == {"/ask", "/suggest", *(f"/vote_{choice}" for choice in app.CHOICES)}
+
+
+def test_one_checkpoint_talks_in_chat(behind: app.Desk) -> None:
+    chat = app._chat(behind)
+    *_, (talk, box) = chat(NAMES[1], "Hello.", [])
+    assert [turn["role"] for turn in talk] == ["user", "assistant"]
+    assert box == ""
+    *_, (talk, _) = chat(NAMES[1], "And then?", [{**turn, "content": [{"text": turn["content"]}]} for turn in talk])
+    assert len(talk) == 4
+    with pytest.raises(Exception, match="Choose a checkpoint"):
+        next(chat("no-such-model", "Hello.", []))
+
+
 def test_the_answers_are_those_that_each_checkpoint_gives_alone(behind: app.Desk) -> None:
     """Adapters that share a base and take turns token by token do not mix."""
     from finetune import chat, generate, models

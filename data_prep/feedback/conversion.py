@@ -33,6 +33,12 @@ class Rules:
     edits: bool = True
 
 
+# What is counted: what came in, what became of each comparison, what edits gave, what files gave.
+COUNTED = ("comparisons", "votes", "superseded", "withdrawn", "votes_counted", "pairs_from_files")
+FATES = ("won", TIE, BOTH_BAD, "dropped", "unjudged", "unfinished")
+EDITS = ("edited", "pairs_from_edits")
+
+
 @dataclass
 class Converted:
     """Rows made, rows dropped with their reason, and the count of everything that went in."""
@@ -41,7 +47,7 @@ class Converted:
     unpaired: list[dict[str, Any]] = field(default_factory=list)
     conversations: list[Conversation] = field(default_factory=list)
     dropped: list[dict[str, Any]] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((*COUNTED, *FATES, *EDITS), 0)))
 
     def drop(self, reason: str, identity: str, **what: Any) -> None:
         """Note what is not used, and why."""

@@ -95,7 +95,7 @@ def _take_store(place: str, rules: Any, made: Converted, seed: int) -> dict[str,
     made.unpaired += one.unpaired
     made.conversations += one.conversations
     made.dropped += one.dropped
-    made.counts += one.counts
+    made.counts.update(one.counts)  # += would leave out zeros
     return results.reliability(state, seed=seed)
 
 
@@ -167,5 +167,5 @@ def _nothing(recipe: Recipe, made: Converted) -> UserError:
 
 def _tell(metrics: dict[str, Any]) -> None:
     rows, counts = metrics["rows"], metrics["counts"]
-    print(f"{counts.get('votes_counted', 0)} votes and {counts.get('pairs_from_files', 0)} pairs from files gave")
+    print(f"{counts['votes_counted']} votes and {counts['pairs_from_files']} pairs from files gave")
     print(", ".join(f"{name} {count}" for name, count in rows.items()))

@@ -60,6 +60,7 @@ def test_every_row_in_is_a_row_out(labels: Store, tmp_path: Path) -> None:
     assert counts["votes"] == counts["votes_counted"] == 40
     assert (counts["won"], counts["tie"], counts["both_bad"]) == (20, 10, 10)
     assert counts["pairs_from_files"] == 3
+    assert (counts["superseded"], counts["withdrawn"]) == (0, 0)
     assert manifest.metrics["dropped"] == {"duplicate": 1, "chosen equals rejected": 1}
     assert sum(written[name] for name in PAIR_FILES) == 20 + counts["pairs_from_edits"] + 1
     assert written["unpaired"] + written["unpaired_held_out"] == 40

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from data_prep.feedback import results
-from data_prep.feedback.conversion import Converted, Rules, convert
+from data_prep.feedback.conversion import FATES, Converted, Rules, convert
 from data_prep.feedback.replay import Judged, Judgement, State
 from data_prep.feedback.store import Candidate
 
@@ -105,9 +105,8 @@ def test_every_comparison_and_vote_is_counted_in_and_out() -> None:
         comparisons.append(judged(*outcomes, answers=answers, number=number, **more))
     made = converted(*comparisons, rules=Rules(min_raters=2))
     counts = made.counts
-    fates = ("won", "tie", "both_bad", "dropped", "unjudged", "unfinished")
-    assert sum(counts[fate] for fate in fates) == counts["comparisons"] == 300
-    assert all(counts[fate] for fate in fates), "every fate occurs"
+    assert sum(counts[fate] for fate in FATES) == counts["comparisons"] == 300
+    assert all(counts[fate] for fate in FATES), "every fate occurs"
     assert counts["votes_counted"] == sum(len(one.judgements) for one in comparisons)
     assert len(made.pairs) == counts["won"] + counts["pairs_from_edits"]
     assert len(made.unpaired) == 2 * (counts["tie"] + counts["both_bad"])
