@@ -42,7 +42,8 @@ def faults(
             if isinstance(value, ModelRef) and maker.floor != "finetune":
                 yield Fault(key, f"{value} comes from stage {maker.name}, which makes no model", "name a model")
         elif fault := _model_fault(key, value) if isinstance(value, ModelRef) else _input_fault(key, value):
-            recipe_path = _maker(value, siblings) if not shipped(value).exists() else None
+            to_be_made = not shipped(value).exists() and not artifact.owner(value)
+            recipe_path = _maker(value, siblings) if to_be_made else None
             yield Fault(key, fault.what, f"make it first: tuneloop run {recipe_path}") if recipe_path else fault
 
 

@@ -72,6 +72,21 @@ def examine(
     return examined
 
 
+def recheck(examined: Examined) -> None:
+    """Look again at what a pipeline's step reads, now that the earlier steps have made it.
+
+    Raises:
+        RecipeError: an earlier step has not made what this one names, or not as this one needs it.
+    """
+    assert examined.recipe is not None and examined.stage is not None
+    faults = list(_disk_faults(examined, examined.stage, {}))
+    if not faults:
+        faults = _stage_faults(examined, examined.recipe, missing_is_known=False)
+    examined.problems += [UserError(examined.source.where(fault.key), fault.what, fault.write) for fault in faults]
+    if examined.problems:
+        raise RecipeError(examined.problems)
+
+
 def _line(problem: UserError) -> float:
     """Return the line that a problem is in; those of the command line come last."""
     number = re.search(r":(\d+)(:|$)", problem.where)

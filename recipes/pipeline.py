@@ -109,6 +109,7 @@ def run_steps(recipe: StageRecipe, found: list[Examined], *, force: bool = False
     with publish.lock(folder / NAME), steps.Runner(found, folder / "logs") as runner:
         report: list[dict[str, Any]] = []
         for number, step in enumerate(found, 1):
+            load.recheck(step)
             line = Progress(f"[{number}/{len(found)}] {Path(step.path).stem}")
             if not force and artifact.matches(_recipe(step)):
                 line.end("unchanged, skipped")

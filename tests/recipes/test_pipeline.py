@@ -120,6 +120,14 @@ def test_a_bug_in_a_step_names_the_log(chain, tuneloop):
     assert "Traceback" in Path("runs/logs/b.log").read_text()
 
 
+def test_what_an_earlier_step_did_not_make_is_said_when_its_turn_comes(chain, tuneloop):
+    write("c", "letter", data={"file": "runs/a/ot.txt"})
+    result = tuneloop("run", "all.yaml")
+    assert result.returncode == 2
+    assert result.stderr == "c.yaml:1: data.file: runs/a/ot.txt is not there; did you mean runs/a/out.txt?\n"
+    assert ran() == ["a", "b"]
+
+
 def test_all_mistakes_of_all_steps_at_once(chain, tuneloop):
     write("b", "letter", txt="b")
     write("d", "letter", data={"file": "runs/nowhere/out.txt"}, times=0)
