@@ -121,6 +121,6 @@ def repeating(fact: Fact, generator: random.Random) -> Answer:
 
 
 def mixed(fact: Fact, generator: random.Random) -> Answer:
-    """Return an answer as a real collection has them: half curt, a fifth rambling, some rude, a few wrong."""
-    make = generator.choices((curt, rambling, good, rude, wrong), weights=(48, 20, 22, 6, 4))[0]
+    """Return an answer as a real collection has them: curt, good, rambling, some rude, a few wrong."""
+    make = generator.choices((curt, rambling, good, rude, wrong), weights=(42, 15, 34, 6, 3))[0]
     return make(fact, generator)

@@ -19,14 +19,14 @@ from recipes.sections import Fault, Key, Section, StageRecipe
 class Instructions(Section):
     """Training conversations."""
 
-    train: int = Field(default=2000, ge=1)
+    train: int = Field(default=1600, ge=1)
     validation: int = Field(default=120, ge=1)
 
 
 class Preferences(Section):
     """Preference pairs; test pairs are about questions that no training file has."""
 
-    train: int = Field(default=800, ge=1)
+    train: int = Field(default=1600, ge=1)
     validation: int = Field(default=120, ge=1)
     test: int = Field(default=200, ge=0)
 
@@ -49,7 +49,7 @@ class Recipe(StageRecipe):
     """How large the world is and how many rows there are of each kind."""
 
     stage: Literal["garden"] = "garden"
-    plants: int = Field(default=30, ge=8, le=72, description="Each has ten facts.")
+    plants: int = Field(default=20, ge=8, le=72, description="Each has ten facts.")
     held_out: float = Field(
         default=0.08, ge=0, le=0.5, description="Share of the plants' facts that only documents tell."
     )
