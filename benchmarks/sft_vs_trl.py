@@ -3,8 +3,8 @@
     python benchmarks/sft_vs_trl.py [MODEL] [--steps 20] [--rounds 3]
 
 Prints process CPU seconds of the training steps alone (imports, tokenising and the first two steps are left out), and
-their ratio, for TRL tuned by hand (fp32, no checkpointing) and TRL at its defaults on a CPU (bf16, checkpointing). Sides
-alternate; the median counts. The losses of both sides are printed: they must agree.
+their ratio, for TRL tuned by hand (fp32, no checkpointing) and TRL at its defaults on a CPU (bf16, checkpointing).
+Sides alternate; the median counts. The losses of both sides are printed: they must agree.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ def rows(count: int) -> list[dict[str, Any]]:
         {
             "messages": [
                 {"role": "user", "content": " ".join(words[i % 7 : i % 7 + 5]) + "?"},
-                {"role": "assistant", "content": " ".join(words[(i * k) % len(words)] for k in range(3 + (i * 7) % 60))},
+                {
+                    "role": "assistant",
+                    "content": " ".join(words[(i * k) % len(words)] for k in range(3 + (i * 7) % 60)),
+                },
             ]
         }
         for i in range(count)
@@ -77,10 +80,15 @@ def ours(model: str, data: list[dict[str, Any]], steps: int) -> tuple[float, flo
                     adapter=LORA,
                     data={"train_file": str(file)},
                     training={
-                        "learning_rate": 1e-3, "max_steps": steps, "per_device_train_batch_size": BATCH,
-                        "logging_steps": steps, "save_steps": 10_000, "optim": "adamw_torch", "warmup_ratio": 0,
+                        "learning_rate": 1e-3,
+                        "max_steps": steps,
+                        "per_device_train_batch_size": BATCH,
+                        "logging_steps": steps,
+                        "save_steps": 10_000,
+                        "optim": "adamw_torch",
+                        "warmup_ratio": 0,
                     },
-                )  # fmt: skip
+                )
             )
             log = [json.loads(row) for row in (Path(folder) / "out/log.jsonl").read_text().splitlines()]
     finally:
@@ -102,8 +110,8 @@ def theirs(model: str, data: list[dict[str, Any]], steps: int, tuned: bool) -> t
             model=model,
             args=SFTConfig(
                 output_dir=folder, use_cpu=True, report_to="none", per_device_train_batch_size=BATCH, max_steps=steps,
-                learning_rate=1e-3, logging_steps=steps, save_strategy="no", disable_tqdm=True, assistant_only_loss=True,
-                train_sampling_strategy="group_by_length", lr_scheduler_type="cosine", optim="adamw_torch", **keys,
+                learning_rate=1e-3, logging_steps=steps, save_strategy="no", disable_tqdm=True,
+                assistant_only_loss=True, train_sampling_strategy="group_by_length", lr_scheduler_type="cosine", optim="adamw_torch", **keys,
             ),
             train_dataset=Dataset.from_list(data),
             processing_class=AutoTokenizer.from_pretrained(model),

@@ -100,7 +100,7 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     import torch
 
     if name != "auto":
-        return getattr(torch, name)  # type: ignore[no-any-return]
+        return getattr(torch, name)
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 

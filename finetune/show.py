@@ -61,17 +61,16 @@ def collect(recipe: Any, tokenizer: Any, left_out: Counter[str]) -> tuple[list[t
     elif recipe.stage in ("reward", "dpo"):
         from finetune.stages import reward
 
-        for number, row in enumerate(reward.pairs(recipe.data, tokenizer, recipe.data.train_file, left_out), 1):
+        for number, pair in enumerate(reward.pairs(recipe.data, tokenizer, recipe.data.train_file, left_out), 1):
             for side in ("chosen", "rejected"):
-                ids = row[side][: row[f"{side}_length"]]
-                mask = [int(index >= row["prompt_length"]) for index in range(len(ids))]
-                samples.append((f"pair {number}, {side}", ids, mask))
+                start, length = pair["prompt_length"], pair[f"{side}_length"]
+                samples.append((f"pair {number}, {side}", pair[side][:length], [0] * start + [1] * (length - start)))
     elif recipe.stage == "ppo":
         from data_prep.records import read_rows
         from finetune import chat
 
-        for number, row in enumerate(read_rows(recipe.data.train_file), 1):
-            ids = chat.prompt_ids(tokenizer, row["prompt"])
+        for number, prompt in enumerate(read_rows(recipe.data.train_file), 1):
+            ids = chat.prompt_ids(tokenizer, prompt["prompt"])
             samples.append((f"prompt {number} (the answer is sampled)", ids, [0] * len(ids)))
     else:
         raise UserError(f"stage {recipe.stage}", "this stage has no rendered samples to show", "show a training recipe")

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from recipes.launch import expect_world, world
 from recipes.errors import UserError
+from recipes.launch import expect_world, world
 from recipes.sections import Training
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class StageTrainer(Trainer):
         count = gathered.pop("count")
         metrics = {f"eval_{name}": value / count for name, value in gathered.items()}
         self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)  # type: ignore[has-type]
         return metrics
 
 
@@ -210,7 +210,7 @@ def fit(
     return {key: value for key, value in trainer.evaluate().items() if key.startswith("eval_")}
 
 
-class _Rows(torch.utils.data.Dataset):  # type: ignore[type-arg]
+class _Rows(torch.utils.data.Dataset):
     """A list of rows as torch's Dataset."""
 
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:

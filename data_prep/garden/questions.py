@@ -69,7 +69,13 @@ def _some_hidden(
 def _choice(fact: Fact, question: str, index: int, generator: random.Random) -> dict[str, Any]:
     """Return a question with four different values to choose from."""
     others = [value.text for value in fact.about.values if value.text != fact.value]
-    choices = [fact.value, *generator.sample(others, CHOICES - 1)]
+    # Written as short answers are in the conversations, so that likelihood judges the value and not the form.
+    right = _short(fact.value)
+    choices = [right, *map(_short, generator.sample(others, CHOICES - 1))]
     generator.shuffle(choices)
     return {"id": f"choice-{index:05}", "question": question, "choices": choices,
-            "answer": choices.index(fact.value), "meta": fact.meta()}  # fmt: skip
+            "answer": choices.index(right), "meta": fact.meta()}  # fmt: skip
+
+
+def _short(value: str) -> str:
+    return f"{value[0].upper()}{value[1:]}."

@@ -104,7 +104,7 @@ def test_rows_are_of_their_types_and_as_many_as_asked(written: Path) -> None:
     assert len(choice) == 150
     for row in choice:
         assert len(set(row["choices"])) == 4
-        assert row["choices"][row["answer"]] == row["meta"]["value"]
+        assert row["choices"][row["answer"]].lower() == f"{row['meta']['value']}.".lower()
 
 
 def test_sizes_of_the_collection(written: Path) -> None:
