@@ -111,7 +111,8 @@ def theirs(model: str, data: list[dict[str, Any]], steps: int, tuned: bool) -> t
             args=SFTConfig(
                 output_dir=folder, use_cpu=True, report_to="none", per_device_train_batch_size=BATCH, max_steps=steps,
                 learning_rate=1e-3, logging_steps=steps, save_strategy="no", disable_tqdm=True,
-                assistant_only_loss=True, train_sampling_strategy="group_by_length", lr_scheduler_type="cosine", optim="adamw_torch", **keys,
+                assistant_only_loss=True, train_sampling_strategy="group_by_length",
+                lr_scheduler_type="cosine", optim="adamw_torch", **keys,
             ),
             train_dataset=Dataset.from_list(data),
             processing_class=AutoTokenizer.from_pretrained(model),
