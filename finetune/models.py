@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipes import artifact
 from recipes.errors import UserError
-from recipes.sections import Lora, shipped
+from recipes.sections import Lora, Model, shipped
 
 if TYPE_CHECKING:
     import torch
@@ -180,6 +180,23 @@ def load_tokenizer(ref: str, *, trust_remote_code: bool = False) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def tokenizer_of(model: Model) -> Any:
+    """Load the tokenizer of a recipe's model, and nothing else: rows are read before the weights are."""
+    base, adapter = base_of(model.model_name_or_path)
+    return load_tokenizer(adapter or base, trust_remote_code=model.trust_remote_code)
+
+
+def load_for(model: Model) -> Loaded:
+    """Load a recipe's model for training."""
+    return load(
+        model.model_name_or_path,
+        dtype=model.dtype,
+        attn_implementation=model.attn_implementation,
+        trust_remote_code=model.trust_remote_code,
+        trainable=True,
+    )
 
 
 def load(

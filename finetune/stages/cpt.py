@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from recipes.sections import InputPath, Launch, Lora, Model, Section, StageRecipe, Training
+from finetune import first_rows
+from recipes.errors import UserError
+from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
 
 
 class Data(Section):
@@ -24,6 +26,21 @@ class Data(Section):
     replay_file: InputPath | None = Field(None, description="General text, mixed in against forgetting.")
     replay_share: float = Field(0.1, ge=0, lt=1, description="Share of all training tokens that is replayed.")
 
+    def text_of(self, row: dict[str, Any], where: str) -> str:
+        """Return the text of one row.
+
+        Raises:
+            UserError: the column is missing or holds no text.
+        """
+        text = row.get(self.text_column)
+        if not isinstance(text, str):
+            raise UserError(
+                where,
+                f"no text in column {self.text_column!r}; the columns are {', '.join(row)}",
+                "write the text's column as data.text_column",
+            )
+        return text
+
 
 class Recipe(StageRecipe):
     """Continued pretraining."""
@@ -34,6 +51,11 @@ class Recipe(StageRecipe):
     data: Data
     training: Training
     launch: Launch = Field(default_factory=Launch)
+
+    def faults(self) -> list[Fault]:
+        """Refuse files whose first row has no text."""
+        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file", "replay_file")}
+        return first_rows.faults(files, self.data.text_of)
 
 
 def run(recipe: Recipe) -> None:
@@ -47,16 +69,11 @@ def run(recipe: Recipe) -> None:
 
     with artifact.writing(recipe) as work:
         set_seed(recipe.seed)
-        loaded = models.load(
-            recipe.model.model_name_or_path,
-            dtype=recipe.model.dtype,
-            attn_implementation=recipe.model.attn_implementation,
-            trust_remote_code=recipe.model.trust_remote_code,
-            trainable=True,
-        )
+        tokenizer = models.tokenizer_of(recipe.model)
+        train = training_rows(recipe, tokenizer)
+        validation = packed(recipe, tokenizer, recipe.data.validation_file)
+        loaded = models.load_for(recipe.model)
         models.add_adapter(loaded, recipe.adapter)
-        train = training_rows(recipe, loaded.tokenizer)
-        validation = packed(recipe, loaded.tokenizer, recipe.data.validation_file)
         work.metrics["train_tokens"] = sum(len(row["input_ids"]) for row in train)
         work.metrics |= fit(
             loaded.model,
@@ -90,19 +107,10 @@ def packed(recipe: Recipe, tokenizer: Any, path: InputPath | None) -> list[dict[
     """Tokenise a file's documents and cut them into rows; their order is shuffled by the seed."""
     from data_prep.records import read_rows
     from finetune import packing
-    from recipes.errors import UserError
 
     if path is None:
         return []
-    texts = []
-    for number, row in enumerate(read_rows(path), 1):
-        if not isinstance(row.get(recipe.data.text_column), str):
-            raise UserError(
-                f"{path}:{number}",
-                f"no text in column {recipe.data.text_column!r}; the columns are {', '.join(row)}",
-                "write the text's column as data.text_column",
-            )
-        texts.append(row[recipe.data.text_column])
+    texts = [recipe.data.text_of(row, f"{path}:{number}") for number, row in enumerate(read_rows(path), 1)]
     random.Random(recipe.seed).shuffle(texts)
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     return packing.wrap(ids, tokenizer.eos_token_id, recipe.data.max_length)

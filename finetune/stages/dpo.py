@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from recipes.sections import InputPath, Launch, Lora, Model, Section, StageRecipe, Training
+from finetune import first_rows
+from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
 
 
 class Data(Section):
@@ -48,6 +49,13 @@ class Recipe(StageRecipe):
     training: Training
     launch: Launch = Field(default_factory=Launch)
 
+    def faults(self) -> list[Fault]:
+        """Refuse files whose first row is not a pair."""
+        from finetune.stages.reward import preference
+
+        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
+        return first_rows.faults(files, preference)
+
 
 def run(recipe: Recipe) -> None:
     """Train on pairs; write an adapter, or a whole model."""
@@ -60,17 +68,12 @@ def run(recipe: Recipe) -> None:
 
     with artifact.writing(recipe) as work:
         set_seed(recipe.seed)
-        loaded = models.load(
-            recipe.model.model_name_or_path,
-            dtype=recipe.model.dtype,
-            attn_implementation=recipe.model.attn_implementation,
-            trust_remote_code=recipe.model.trust_remote_code,
-            trainable=True,
-        )
-        models.add_adapter(loaded, recipe.adapter)
+        tokenizer = models.tokenizer_of(recipe.model)
         left_out: Counter[str] = Counter()
-        train = pairs(recipe.data, loaded.tokenizer, recipe.data.train_file, left_out)
-        validation = pairs(recipe.data, loaded.tokenizer, recipe.data.validation_file, left_out)
+        train = pairs(recipe.data, tokenizer, recipe.data.train_file, left_out)
+        validation = pairs(recipe.data, tokenizer, recipe.data.validation_file, left_out)
+        loaded = models.load_for(recipe.model)
+        models.add_adapter(loaded, recipe.adapter)
         add_reference(loaded.model, train + validation, recipe.training.per_device_eval_batch_size)
         work.metrics["train_pairs"] = len(train)
         work.metrics["left_out"] = dict(left_out)

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from recipes.sections import InputPath, Launch, Lora, Model, Section, StageRecipe, Training
+from finetune import first_rows
+from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
 
 
 class Data(Section):
@@ -35,6 +36,11 @@ class Recipe(StageRecipe):
     training: Training
     launch: Launch = Field(default_factory=Launch)
 
+    def faults(self) -> list[Fault]:
+        """Refuse files whose first row is not a pair."""
+        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
+        return first_rows.faults(files, preference)
+
 
 def run(recipe: Recipe) -> None:
     """Train on pairs; write an adapter with its score head."""
@@ -46,15 +52,16 @@ def run(recipe: Recipe) -> None:
 
     with artifact.writing(recipe) as work:
         set_seed(recipe.seed)
+        tokenizer = models.tokenizer_of(recipe.model)
+        left_out: Counter[str] = Counter()
+        train = pairs(recipe.data, tokenizer, recipe.data.train_file, left_out)
+        validation = pairs(recipe.data, tokenizer, recipe.data.validation_file, left_out)
         loaded = models.load_reward_base(
             recipe.model.model_name_or_path,
             recipe.adapter,
             dtype=recipe.model.dtype,
             attn_implementation=recipe.model.attn_implementation,
         )
-        left_out: Counter[str] = Counter()
-        train = pairs(recipe.data, loaded.tokenizer, recipe.data.train_file, left_out)
-        validation = pairs(recipe.data, loaded.tokenizer, recipe.data.validation_file, left_out)
         work.metrics["train_pairs"] = len(train)
         work.metrics["left_out"] = dict(left_out)
         work.metrics |= fit(

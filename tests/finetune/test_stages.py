@@ -222,3 +222,23 @@ def test_replay_has_the_share_asked_for(tiny_model_dir: Path, tmp_path: Path) ->
     own = len(cpt.packed(recipe, tokenizer, recipe.data.train_file))
     rows = cpt.training_rows(recipe, tokenizer)
     assert (len(rows) - own) / len(rows) == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("module", "row", "what"),
+    [
+        (sft, {"question": "a", "answer": "b"}, "not a conversation; the columns are question, answer"),
+        (reward, {"prompt": "a", "chosen": "b"}, "not a preference pair; the columns are prompt, chosen"),
+        (dpo, {"prompt": "a", "rejected": "b"}, "not a preference pair; the columns are prompt, rejected"),
+        (cpt, {"body": "a"}, "no text in column 'text'; the columns are body"),
+    ],
+)
+def test_a_file_of_another_shape_is_a_fault_of_the_recipe(module: Any, row: Any, what: str, tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", [row])
+    recipe = module.Recipe(
+        output_dir="out", model={"model_name_or_path": "x"}, training={"learning_rate": 1e-3},
+        data={"train_file": str(tmp_path / "rows.jsonl")},
+    )  # fmt: skip
+    (fault,) = recipe.faults()
+    assert fault.key == ("data", "train_file")
+    assert fault.what == f"{tmp_path / 'rows.jsonl'}:1: {what}"
