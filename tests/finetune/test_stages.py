@@ -227,8 +227,8 @@ def test_replay_has_the_share_asked_for(tiny_model_dir: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("module", "row", "what"),
     [
-        (sft, {"question": "a", "answer": "b"}, "not a conversation; the columns are question, answer"),
-        (reward, {"prompt": "a", "chosen": "b"}, "not a preference pair; the columns are prompt, chosen"),
+        (sft, {"question": "a", "answer": "b"}, "not a conversation; the columns are answer, question"),
+        (reward, {"prompt": "a", "chosen": "b"}, "not a preference pair; the columns are chosen, prompt"),
         (dpo, {"prompt": "a", "rejected": "b"}, "not a preference pair; the columns are prompt, rejected"),
         (cpt, {"body": "a"}, "no text in column 'text'; the columns are body"),
     ],
