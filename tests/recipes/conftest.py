@@ -1,6 +1,7 @@
 """Stages made for these tests: found by name like any other, also in the processes that a pipeline starts."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,12 @@ def tuneloop(workplace):
         return subprocess.run(command, cwd=workplace, capture_output=True, text=True, timeout=120, **options)
 
     return run
+
+
+@pytest.fixture
+def heed_interrupts():
+    """What a child process does first so that SIGINT interrupts it, also when the tests run in the background.
+
+    A shell starts background jobs with SIGINT ignored, children inherit that, and Python then leaves it so.
+    """
+    return lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -78,11 +78,12 @@ def test_a_recipe_for_two_processes_is_refused_by_one(workplace):
     assert "2 processes were asked for, but this one works with 1" in result.stderr
 
 
-def test_interrupting_one_stage(workplace):
+def test_interrupting_one_stage(workplace, heed_interrupts):
     write("a", do="sleep")
     run = subprocess.Popen(
-        [sys.executable, "-m", "finetune", "a.yaml"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "finetune", "a.yaml"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_interrupts,
+    )  # fmt: skip
     deadline = time.monotonic() + 30
     while not Path("runs/a.partial/out.txt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -167,10 +167,13 @@ def test_a_second_pipeline_names_the_first(chain, tuneloop):
     wait_until_free()
 
 
-def test_interrupt_is_one_line_and_code_130(chain, tuneloop):
+def test_interrupt_is_one_line_and_code_130(chain, tuneloop, heed_interrupts):
     write("b", "letter", do="sleep")
     command = [sys.executable, "-m", "recipes.run", "run", "all.yaml"]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=heed_interrupts,
+    )  # fmt: skip
     wait_for(Path("runs/b.partial/out.txt"))
     os.killpg(run.pid, signal.SIGINT)
     _, error = run.communicate(timeout=30)
