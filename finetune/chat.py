@@ -44,6 +44,22 @@ def prompt_ids(tokenizer: Any, messages: list[Message]) -> list[int]:
     return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])
 
 
+def turns(value: Any, role: str) -> list[Message] | None:
+    """Return a text as one turn of `role`, a list of good messages as it is, and None for anything else."""
+    if isinstance(value, str):
+        value = [{"role": role, "content": value}]
+    good = isinstance(value, list) and value and all(_is_message(turn) for turn in value)
+    return list(value) if good else None
+
+
+def _is_message(turn: Any) -> bool:
+    if not isinstance(turn, dict) or turn.get("role") not in ("system", "user", "assistant"):
+        return False
+    content = turn.get("content")
+    # JSON may hold half of a surrogate pair, which is no text that a tokenizer can read.
+    return isinstance(content, str) and not any("\ud800" <= letter <= "\udfff" for letter in content)
+
+
 def require_template(tokenizer: Any) -> None:
     """Refuse a tokenizer that has no chat template."""
     if not getattr(tokenizer, "chat_template", None):

@@ -11,18 +11,18 @@ from recipes.sections import Fault, shipped
 
 def faults(files: Mapping[tuple[str, str], str | None], parse: Callable[[dict[str, Any], str], Any]) -> list[Fault]:
     """Return a fault for each file whose first row `parse` refuses; files that are not there (yet) are passed over."""
-    from data_prep.records import read_rows
+    from data_prep.records import numbered_rows
 
     found = []
     for key, path in files.items():
         if path is None or not shipped(path).is_file():
             continue
         try:
-            row = next(iter(read_rows(path)), None)
+            number, row = next(iter(numbered_rows(path)), (0, None))
             if row is None:
                 found.append(Fault(key, f"{path} has no rows", "name a file with rows"))
             else:
-                parse(row, f"{path}:1")
+                parse(row, f"{path}:{number}")
         except UserError as error:
             found.append(Fault(key, f"{error.where}: {error.what}", error.write))
     return found

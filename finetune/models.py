@@ -114,7 +114,7 @@ def base_of(ref: str) -> tuple[str, str | None]:
     config = folder / ADAPTER_CONFIG
     if not config.exists():
         return (str(folder) if folder.exists() else ref), None
-    named = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    named = adapter_settings(folder)["base_model_name_or_path"]
     manifest = artifact.read(folder)
     recorded = manifest.notes.get("base") if manifest else None
     base = _find_base(folder, named, recorded)
@@ -125,6 +125,32 @@ def base_of(ref: str) -> tuple[str, str | None]:
             f"run the stage that made the adapter again, or bring back the base it was trained on ({named})",
         )
     return base, str(folder)
+
+
+def adapter_settings(folder: str | Path) -> dict[str, Any]:
+    """Return what adapter_config.json says.
+
+    Raises:
+        UserError: it is damaged, or names no base.
+    """
+    file = Path(folder) / ADAPTER_CONFIG
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(str(file), f"damaged ({error})", "bring back the adapter's own file") from None
+    if not isinstance(values, dict) or not values.get("base_model_name_or_path"):
+        raise UserError(str(file), "names no base_model_name_or_path", "write the folder of the base it was trained on")
+    return values
+
+
+def refuse_reward_model(adapter: str | None) -> None:
+    """Refuse a reward model where a policy is wanted.
+
+    Raises:
+        UserError: the adapter was trained with a scalar head, not as a language model.
+    """
+    if adapter and adapter_settings(adapter).get("task_type") == "SEQ_CLS":
+        raise UserError(adapter, "a reward model, which writes no text", "name the model that it was trained from")
 
 
 def _find_base(folder: Path, named: str, recorded: dict[str, Any] | None) -> str:
@@ -185,6 +211,7 @@ def load_tokenizer(ref: str, *, trust_remote_code: bool = False) -> Any:
 def tokenizer_of(model: Model) -> Any:
     """Load the tokenizer of a recipe's model, and nothing else: rows are read before the weights are."""
     base, adapter = base_of(model.model_name_or_path)
+    refuse_reward_model(adapter)
     return load_tokenizer(adapter or base, trust_remote_code=model.trust_remote_code)
 
 
@@ -216,6 +243,7 @@ def load(
     from transformers import AutoModelForCausalLM
 
     base, adapter = base_of(ref)
+    refuse_reward_model(adapter)
     where = device_of(device)
     model = AutoModelForCausalLM.from_pretrained(
         base,
@@ -271,7 +299,7 @@ def add_adapter(loaded: Loaded, lora: Lora | None) -> None:
 
 def check_same_shape(adapter: str, lora: Lora) -> None:
     """Refuse a recipe whose LoRA keys, where written, differ from those of the adapter that training goes on from."""
-    config = json.loads((Path(adapter) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config = adapter_settings(adapter)
     for key in sorted(lora.model_fields_set & {"r", "lora_alpha", "use_rslora"}):
         if config[key] != getattr(lora, key):
             raise UserError(
@@ -301,7 +329,7 @@ def load_reward_base(ref: str, lora: Lora, *, dtype: str = "auto", attn_implemen
         model.score.weight.zero_()
     if adapter:
         check_same_shape(adapter, lora)
-        config = json.loads((Path(adapter) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        config = adapter_settings(adapter)
         lora = lora.model_copy(update={key: config[key] for key in ("r", "lora_alpha", "use_rslora", "target_modules")})
     model = get_peft_model(model, lora_config(lora, "SEQ_CLS"))
     model.peft_config["default"].base_model_name_or_path = base
@@ -324,7 +352,7 @@ def load_reward(ref: str, *, dtype: str = "auto", device: str | None = None) -> 
 
     base, adapter = base_of(ref)
     if adapter:
-        task = json.loads((Path(adapter) / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("task_type")
+        task = adapter_settings(adapter).get("task_type")
         if task != "SEQ_CLS":
             raise UserError(adapter, f"not a reward model but an adapter for {task}", "name a `stage: reward` folder")
     where = device_of(device)
@@ -341,6 +369,13 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a whole model or an adapter, and the tokenizer with its template, into `folder`."""
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
+    config = folder / ADAPTER_CONFIG
+    if config.exists():
+        # peft keeps the modules in a set, whose order changes from process to process: equal runs, equal bytes.
+        values = json.loads(config.read_text(encoding="utf-8"))
+        if isinstance(values.get("target_modules"), list):
+            values["target_modules"].sort()
+        config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     # peft writes a card full of "[More Information Needed]"; the manifest says what is known.
     card = folder / "README.md"
     if card.exists() and "More Information Needed" in card.read_text(encoding="utf-8"):

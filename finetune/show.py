@@ -66,12 +66,11 @@ def collect(recipe: Any, tokenizer: Any, left_out: Counter[str]) -> tuple[list[t
                 start, length = pair["prompt_length"], pair[f"{side}_length"]
                 samples.append((f"pair {number}, {side}", pair[side][:length], [0] * start + [1] * (length - start)))
     elif recipe.stage == "ppo":
-        from data_prep.records import read_rows
-        from finetune import chat
+        from finetune.ppo.prompts import read_prompts
 
-        for number, prompt in enumerate(read_rows(recipe.data.train_file), 1):
-            ids = chat.prompt_ids(tokenizer, prompt["prompt"])
-            samples.append((f"prompt {number} (the answer is sampled)", ids, [0] * len(ids)))
+        prompts = read_prompts(recipe.data.train_file, tokenizer, recipe.data.max_prompt_length, left_out)
+        for number, prompt in enumerate(prompts, 1):
+            samples.append((f"prompt {number} (the answer is sampled)", prompt.ids, [0] * len(prompt.ids)))
     else:
         raise UserError(f"stage {recipe.stage}", "this stage has no rendered samples to show", "show a training recipe")
     return samples, len(samples)

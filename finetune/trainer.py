@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,21 +67,36 @@ class StageTrainer(Trainer):
         return total / items * self.args.world_size
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Return `eval_loss`, and the mean of whatever else the loss reports, over all items of the validation rows."""
+        """Return `eval_loss`, and the mean of whatever else the loss reports, over all items of the validation rows.
+
+        Each process takes its own rows, without the repeats with which a shared loader fills up uneven shares.
+        """
         self.model.eval()
+        rows = self.eval_dataset.rows[self.args.process_index :: self.args.world_size]
+        size = self.args.per_device_eval_batch_size
         sums: dict[str, torch.Tensor] = {}
         with torch.no_grad():
-            for batch in self.get_eval_dataloader():
-                batch = self._prepare_inputs(batch)
+            for start in range(0, len(rows), size):
+                batch = self._prepare_inputs(self.data_collator(rows[start : start + size]))
                 total, extra = self.loss(self.model, batch)
                 for name, value in {"loss": total, "count": batch["count"], **extra}.items():
                     sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach().float()
-        gathered = {name: float(self.accelerator.gather(value[None]).sum()) for name, value in sums.items()}
+        # A process may have had no row; all of them must take part in the sums.
+        names = sorted(sums) if self.args.world_size == 1 else sorted(_union(sums))
+        zero = torch.zeros((), device=self.args.device)
+        gathered = {name: float(self.accelerator.gather(sums.get(name, zero)[None]).sum()) for name in names}
         count = gathered.pop("count")
         metrics = {f"eval_{name}": value / count for name, value in gathered.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)  # type: ignore[has-type]
         return metrics
+
+
+def _union(names: Iterable[str]) -> set[str]:
+    """Return the names that any process has."""
+    from accelerate.utils import gather_object
+
+    return set(gather_object(list(names)))
 
 
 class Progress(TrainerCallback):
@@ -120,11 +135,11 @@ class Marked(TrainerCallback):
     """Marks a checkpoint as whole once every file of it is on disk."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write the marker last."""
+        """Write the marker last, when every process has written its own part (its random state)."""
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
         if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            if args.world_size == 1:
-                mark(folder)
+            mark(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 def mark(folder: Path) -> None:
@@ -191,6 +206,8 @@ def fit(
         data_collator=collate,
         callbacks=[Progress(name, work.path / "log.jsonl", "tokens"), Marked()],
     )
+    # Its losses are means since the row before, which a resumed run counts from its checkpoint on.
+    work.volatile.add("log.jsonl")
     expect_world(trainer.args.world_size, processes)
     processes = trainer.args.world_size
     _drop_default_printer(trainer)
@@ -201,7 +218,12 @@ def fit(
         last = broadcast_object_list([last])[0]
     if last:
         print(f"  {name}: going on from step {last.name.split('-')[1]}", file=sys.stderr)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    if last and int(last.name.split("-")[1]) >= steps:
+        # Training was through, only what follows it was cut off: one more step would be one too many.
+        trainer._load_from_checkpoint(str(last))
+        trainer.state.global_step = trainer.state.max_steps = steps
+    else:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     if not validation:
         return {}
     last_row = trainer.state.log_history[-1] if trainer.state.log_history else {}

@@ -71,6 +71,10 @@ def read(folder: Path | str) -> Manifest | None:
     if not isinstance(stored, dict) or "tuneloop" not in stored or "fingerprint" not in stored:
         return None
     names = {item.name for item in dataclasses.fields(Manifest)} - {"folder"}
+    missing = names - stored.keys()
+    if missing:
+        what = f"this manifest is damaged or of another version (without {', '.join(sorted(missing)[:3])})"
+        raise UserError(str(path), what, "run the stage that made it again")
     return Manifest(**{name: value for name, value in stored.items() if name in names}, folder=Path(folder))
 
 

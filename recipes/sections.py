@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from recipes.training_arguments import DECIDED, FIELDS
@@ -135,6 +135,10 @@ def _extra_name(name: str) -> str:
 ExtraName = Annotated[str, AfterValidator(_extra_name)]
 
 
+# Without these transformers' schedules end in an error once the model is loaded.
+NEEDED = {"warmup_stable_decay": {"num_decay_steps"}, "cosine_with_min_lr": {"min_lr", "min_lr_rate"}}
+
+
 class Training(Section):
     """Optimisation; the names are those of transformers' `TrainingArguments`."""
 
@@ -162,6 +166,15 @@ class Training(Section):
     extra: dict[ExtraName, Any] = Field(
         default_factory=dict, description="Further arguments of transformers' TrainingArguments, checked by name."
     )
+
+    @model_validator(mode="after")
+    def _schedule_has_its_arguments(self) -> Self:
+        given = self.extra.get("lr_scheduler_kwargs") or {}
+        for name, wanted in NEEDED.items():
+            if self.lr_scheduler_type == name and not wanted & set(given):
+                one = sorted(wanted)[0]
+                raise ValueError(f"{name} needs an argument: write extra: {{lr_scheduler_kwargs: {{{one}: ...}}}}")
+        return self
 
 
 class Launch(Section):

@@ -95,7 +95,8 @@ def run(recipe: Recipe) -> None:
             name="base",
             processes=recipe.launch.num_processes,
         )
-        save(model.to(torch.bfloat16), tokenizer, work.path)
+        if work.main:
+            save(model.to(torch.bfloat16), tokenizer, work.path)
 
 
 def causal_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -89,7 +89,8 @@ def run(recipe: Recipe) -> None:
         )
         if recipe.adapter:
             work.notes["base"] = models.base_note(loaded.base, recipe.output_dir)
-        models.save(loaded.model, loaded.tokenizer, work.path)
+        if work.main:
+            models.save(loaded.model, loaded.tokenizer, work.path)
 
 
 def training_rows(recipe: Recipe, tokenizer: Any) -> list[dict[str, list[int]]]:
@@ -105,12 +106,12 @@ def training_rows(recipe: Recipe, tokenizer: Any) -> list[dict[str, list[int]]]:
 
 def packed(recipe: Recipe, tokenizer: Any, path: InputPath | None) -> list[dict[str, list[int]]]:
     """Tokenise a file's documents and cut them into rows; their order is shuffled by the seed."""
-    from data_prep.records import read_rows
+    from data_prep.records import numbered_rows
     from finetune import packing
 
     if path is None:
         return []
-    texts = [recipe.data.text_of(row, f"{path}:{number}") for number, row in enumerate(read_rows(path), 1)]
+    texts = [recipe.data.text_of(row, f"{path}:{number}") for number, row in numbered_rows(path)]
     random.Random(recipe.seed).shuffle(texts)
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     return packing.wrap(ids, tokenizer.eos_token_id, recipe.data.max_length)

@@ -92,7 +92,8 @@ def run(recipe: Recipe) -> None:
         )
         if recipe.adapter:
             work.notes["base"] = models.base_note(loaded.base, recipe.output_dir)
-        models.save(loaded.model, loaded.tokenizer, work.path)
+        if work.main:
+            models.save(loaded.model, loaded.tokenizer, work.path)
 
 
 def preference_loss(model: Any, batch: dict[str, Any], *, method: Method) -> tuple[Any, dict[str, Any]]:

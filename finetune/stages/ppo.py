@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from finetune import first_rows
 from finetune.ppo.settings import FUNCTION, Data, Method, Optimisation
+from recipes.errors import UserError
 from recipes.sections import Fault, Generation, Launch, Lora, Model, ModelRef, StageRecipe
 
 if TYPE_CHECKING:
@@ -44,7 +46,19 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Return pairs of values that exclude each other, and functions that are not there."""
-        return [*self._reward_faults(), *self._sampling_faults(), *self._batch_faults()]
+        return [*self._reward_faults(), *self._sampling_faults(), *self._batch_faults(), *self._data_faults()]
+
+    def _data_faults(self) -> list[Fault]:
+        from data_prep.records import Prompt, parse
+
+        def prompt(row: dict[str, Any], where: str) -> Prompt:
+            try:
+                return parse(row, Prompt)
+            except ValueError as error:
+                raise UserError(where, str(error), 'write rows like {"prompt": [messages], "meta": {}}') from None
+
+        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
+        return first_rows.faults(files, prompt)
 
     def _reward_faults(self) -> list[Fault]:
         found = []
@@ -134,7 +148,6 @@ def with_roles(recipe: Recipe, loaded: Loaded) -> tuple[Roles, Scorer]:
     from finetune import models
     from finetune.ppo import rewards
     from finetune.ppo import roles as ppo_roles
-    from recipes.errors import UserError
 
     size = recipe.training.per_device_eval_batch_size
     shared = reward_on_same_base(recipe, loaded)
@@ -194,7 +207,6 @@ def read_data(recipe: Recipe, loaded: Loaded) -> tuple[list[Any], list[Any], dic
         UserError: no prompt is left, or prompts with their answers do not fit the context.
     """
     from finetune.ppo.prompts import read_prompts
-    from recipes.errors import UserError
 
     context = getattr(loaded.model.config, "max_position_embeddings", None)
     wanted = recipe.data.max_prompt_length + recipe.generation.max_new_tokens

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import first_rows
+from finetune import chat, first_rows
 from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
 
 
@@ -78,7 +78,8 @@ def run(recipe: Recipe) -> None:
             by_length=True,
         )
         work.notes["base"] = models.base_note(loaded.base, recipe.output_dir)
-        models.save(loaded.model, loaded.tokenizer, work.path)
+        if work.main:
+            models.save(loaded.model, loaded.tokenizer, work.path)
 
 
 def pair_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -113,11 +114,10 @@ def score(model: Any, ids: Any, last: Any) -> Any:
 
 def pairs(data: Any, tokenizer: Any, path: InputPath | None, left_out: Counter[str]) -> list[dict[str, Any]]:
     """Render a file's pairs to rows of chosen and rejected ids with masks; count in `left_out` what is not used."""
-    from data_prep.records import read_rows
-    from finetune import chat
+    from data_prep.records import numbered_rows
 
     found = []
-    for number, row in enumerate(read_rows(path), 1) if path else ():
+    for number, row in numbered_rows(path) if path else ():
         prompt, chosen, rejected = preference(row, f"{path}:{number}")
         better, worse = (chat.render(tokenizer, prompt + answer) for answer in (chosen, rejected))
         start = len(chat.prompt_ids(tokenizer, prompt))
@@ -155,22 +155,20 @@ def preference(row: dict[str, Any], where: str) -> tuple[list[Any], list[Any], l
     """
     from recipes.errors import UserError
 
-    def turns(value: Any, role: str) -> list[dict[str, str]] | None:
-        if isinstance(value, str):
-            return [{"role": role, "content": value}]
-        good = isinstance(value, list) and value and all(isinstance(turn, dict) and "content" in turn for turn in value)
-        return list(value) if good else None
-
     prompt, chosen, rejected = (
-        turns(row.get(name), role)
+        chat.turns(row.get(name), role)
         for name, role in (("prompt", "user"), ("chosen", "assistant"), ("rejected", "assistant"))
     )
-    if prompt is None or chosen is None or rejected is None:
+    if not prompt or not chosen or not rejected or {chosen[-1]["role"], rejected[-1]["role"]} != {"assistant"}:
         raise UserError(
             where,
             f"not a preference pair; the columns are {', '.join(row)}",
             'write rows like {"prompt": [messages], "chosen": [messages], "rejected": [messages]}',
         )
+    for name, low, high in (("agreement", 0.0, 1.0), ("margin", -1e6, 1e6)):
+        value = row.get(name, 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise UserError(where, f"{name} is {value!r}", f"write a number from {low:g} to {high:g}, or leave it out")
     return prompt, chosen, rejected
 
 

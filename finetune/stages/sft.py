@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import first_rows
+from finetune import chat, first_rows
 from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
 
 
@@ -77,7 +77,8 @@ def run(recipe: Recipe) -> None:
         )
         if recipe.adapter:
             work.notes["base"] = models.base_note(loaded.base, recipe.output_dir)
-        models.save(loaded.model, loaded.tokenizer, work.path)
+        if work.main:
+            models.save(loaded.model, loaded.tokenizer, work.path)
 
 
 def answer_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -92,11 +93,10 @@ def answer_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]
 
 def rows(data: Data, tokenizer: Any, path: InputPath | None, left_out: Counter[str]) -> list[dict[str, list[int]]]:
     """Render a file's conversations to rows of input_ids and mask; count in `left_out` what is not used, and why."""
-    from data_prep.records import read_rows
-    from finetune import chat
+    from data_prep.records import numbered_rows
 
     found = []
-    for number, row in enumerate(read_rows(path), 1) if path else ():
+    for number, row in numbered_rows(path) if path else ():
         rendered = chat.render(tokenizer, conversation(row, f"{path}:{number}"))
         if len(rendered.input_ids) > data.max_length:
             left_out["longer than max_length"] += 1
@@ -118,15 +118,9 @@ def conversation(row: dict[str, Any], where: str) -> list[dict[str, str]]:
 
     messages = row.get("messages")
     if messages is None and "prompt" in row and "completion" in row:
-        prompt, completion = row["prompt"], row["completion"]
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        messages += [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
-    if not isinstance(messages, list) or not all(
-        isinstance(turn, dict)
-        and turn.get("role") in ("system", "user", "assistant")
-        and isinstance(turn.get("content"), str)
-        for turn in messages
-    ):
+        prompt, completion = chat.turns(row["prompt"], "user"), chat.turns(row["completion"], "assistant")
+        messages = prompt + completion if prompt and completion else None
+    if not isinstance(messages, list) or not chat.turns(messages, "user"):
         raise UserError(
             where,
             f"not a conversation; the columns are {', '.join(row)}",

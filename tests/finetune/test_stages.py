@@ -117,6 +117,13 @@ def test_without_its_adapter_the_model_is_its_base(chain: dict[str, Path]) -> No
             assert torch.equal(tuned.model(ids).logits, base.model(ids).logits)
 
 
+def test_equal_runs_write_equal_bytes(chain: dict[str, Path]) -> None:
+    modules = json.loads((chain["sft"] / "adapter_config.json").read_text())["target_modules"]
+    assert modules == sorted(modules) and len(modules) == 14
+    manifest = artifact.read(chain["sft"])
+    assert manifest is not None and manifest.volatile == ["log.jsonl"]
+
+
 def test_the_reward_model_orders_pairs_after_loading(chain: dict[str, Path]) -> None:
     assert metrics(chain["reward"])["eval_accuracy"] == 1.0
     scorer = models.load_reward(str(chain["reward"]))
@@ -188,6 +195,41 @@ def test_going_on_with_another_rank_is_refused(chain: dict[str, Path], tmp_path:
 def test_a_policy_is_not_taken_for_a_reward_model(chain: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="not a reward model"):
         models.load_reward(str(chain["sft"]))
+
+
+def test_a_reward_model_is_not_taken_for_a_policy(chain: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match="a reward model, which writes no text"):
+        models.load(str(chain["reward"]))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": []},
+        {"messages": [{"role": "user", "content": 5}]},
+        {"messages": [{"role": "user", "content": "\ud800"}]},
+        {"prompt": None, "completion": "a"},
+        {"prompt": "a", "completion": 5},
+    ],
+)
+def test_what_is_no_conversation_is_refused(row: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="x:1: not a conversation"):
+        sft.conversation(row, "x:1")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"chosen": user("a")}, "not a preference pair"),
+        ({"chosen": [{"content": "a"}]}, "not a preference pair"),
+        ({"agreement": "high"}, "agreement is 'high'; write a number from 0 to 1"),
+        ({"agreement": 7}, "agreement is 7; write a number from 0 to 1"),
+        ({"margin": None}, "margin is None"),
+    ],
+)
+def test_what_is_no_pair_is_refused(change: dict[str, Any], what: str) -> None:
+    with pytest.raises(UserError, match=what):
+        reward.preference({"prompt": "a", "chosen": "b", "rejected": "c", **change}, "x:1")
 
 
 def test_long_and_empty_conversations_are_counted(tiny_model_dir: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Work:
 
     path: Path
     metrics: dict[str, Any] = field(default_factory=dict)
+    volatile: set[str] = field(default_factory=set)
 
     @property
     def scratch(self) -> Path:
@@ -135,3 +136,12 @@ def test_a_cut_run_goes_on_bit_for_bit(tiny_model_dir: Path, tmp_path: Path) -> 
         return [(row["step"], row["loss"]) for row in map(json.loads, text.splitlines()) if "loss" in row]
 
     assert losses((tmp_path / "cut" / "log.jsonl").read_text()) == losses(history)
+
+
+def test_a_run_cut_after_its_last_step_is_not_trained_further(tiny_model_dir: Path, tmp_path: Path) -> None:
+    data = rows(10)  # 5 steps of 2 end in the middle of an epoch of 3 rows a batch
+    keys = {"max_steps": 5, "save_steps": 5, "per_device_train_batch_size": 3, "lr_scheduler_type": "constant"}
+    whole, metrics = train(tmp_path, tiny_model_dir, data, validation=data, **keys)
+    again, later = train(tmp_path, tiny_model_dir, data, validation=data, **keys)  # its checkpoint is still there
+    assert torch.equal(weights(whole), weights(again))
+    assert metrics == later
