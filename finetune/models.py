@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +84,15 @@ def last_token_scores(model: Any, ids: torch.Tensor, last: torch.Tensor) -> torc
     hidden = trunk(input_ids=ids, use_cache=False).last_hidden_state
     rows = torch.arange(len(last), device=hidden.device)
     return classifier.score(hidden[rows, last]).squeeze(-1).float()
+
+
+@contextmanager
+def told(where: str, write: str) -> Iterator[None]:
+    """Tell a library's complaint about a recipe's value as a mistake in the recipe."""
+    try:
+        yield
+    except (ValueError, ImportError) as error:
+        raise UserError(where, str(error).strip().splitlines()[0], write) from error
 
 
 def device_of(name: str | None = None) -> torch.device:
@@ -245,12 +256,13 @@ def load(
     base, adapter = base_of(ref)
     refuse_reward_model(adapter)
     where = device_of(device)
-    model = AutoModelForCausalLM.from_pretrained(
-        base,
-        dtype=dtype_of(dtype, where),
-        attn_implementation=attn_implementation,
-        trust_remote_code=trust_remote_code,
-    )
+    with told("model", "write an attn_implementation that transformers has here, such as sdpa or eager"):
+        model = AutoModelForCausalLM.from_pretrained(
+            base,
+            dtype=dtype_of(dtype, where),
+            attn_implementation=attn_implementation,
+            trust_remote_code=trust_remote_code,
+        )
     if adapter:
         from peft import PeftModel
 
@@ -293,7 +305,8 @@ def add_adapter(loaded: Loaded, lora: Lora | None) -> None:
         return
     from peft import get_peft_model
 
-    loaded.model = get_peft_model(loaded.model, lora_config(lora, "CAUSAL_LM"))
+    with told("adapter", "write target_modules that the model has, or all-linear"):
+        loaded.model = get_peft_model(loaded.model, lora_config(lora, "CAUSAL_LM"))
     loaded.model.peft_config["default"].base_model_name_or_path = loaded.base
 
 
@@ -331,7 +344,8 @@ def load_reward_base(ref: str, lora: Lora, *, dtype: str = "auto", attn_implemen
         check_same_shape(adapter, lora)
         config = adapter_settings(adapter)
         lora = lora.model_copy(update={key: config[key] for key in ("r", "lora_alpha", "use_rslora", "target_modules")})
-    model = get_peft_model(model, lora_config(lora, "SEQ_CLS"))
+    with told("adapter", "write target_modules that the model has, or all-linear"):
+        model = get_peft_model(model, lora_config(lora, "SEQ_CLS"))
     model.peft_config["default"].base_model_name_or_path = base
     if adapter:
         # peft wants every key of its own, the new head's too.

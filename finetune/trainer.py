@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from finetune.models import told
 from recipes.errors import UserError
 from recipes.launch import expect_world, world
 from recipes.sections import Training
@@ -291,7 +292,8 @@ def arguments(
     }
     values.update(training.extra)
     known = TrainingArguments.__dataclass_fields__
-    return TrainingArguments(**{key: value for key, value in values.items() if key in known})
+    with told("training", "write a value that transformers' TrainingArguments takes"):
+        return TrainingArguments(**{key: value for key, value in values.items() if key in known})
 
 
 def _drop_default_printer(trainer: Trainer) -> None:

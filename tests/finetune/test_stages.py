@@ -284,3 +284,28 @@ def test_a_file_of_another_shape_is_a_fault_of_the_recipe(module: Any, row: Any,
     (fault,) = recipe.faults()
     assert fault.key == ("data", "train_file")
     assert fault.what == f"{tmp_path / 'rows.jsonl'}:1: {what}"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"model": {"attn_implementation": "nonsense"}}, "model: .*nonsense.*; write an attn_implementation"),
+        ({"adapter": {"target_modules": ["nope"]}}, "adapter: .*nope.*; write target_modules"),
+        ({"training": {"optim": "nonsense"}}, "training: .*nonsense.*; write a value"),
+    ],
+)
+def test_values_that_only_the_libraries_know_are_told_as_mistakes(
+    change: dict[str, dict[str, Any]], what: str, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "talks.jsonl", [{"messages": user("Hello") + assistant("Hi.")}])
+    keys: dict[str, Any] = {
+        "model": {"model_name_or_path": str(tiny_model_dir)},
+        "adapter": {"r": 4},
+        "training": TRAINING,
+    }
+    for section, values in change.items():
+        keys[section] = keys[section] | values
+    recipe = sft.Recipe(output_dir=str(tmp_path / "out"), data={"train_file": str(tmp_path / "talks.jsonl")}, **keys)
+    with pytest.raises(UserError, match=what):
+        sft.run(recipe)
+    assert not (tmp_path / "out").exists()
