@@ -217,7 +217,7 @@ def fit(
         from accelerate.utils import broadcast_object_list
 
         last = broadcast_object_list([last])[0]
-    if last:
+    if last and trainer.is_world_process_zero():
         print(f"  {name}: going on from step {last.name.split('-')[1]}", file=sys.stderr)
     if last and int(last.name.split("-")[1]) >= steps:
         # Training was through, only what follows it was cut off: one more step would be one too many.
