@@ -45,7 +45,6 @@ class StageTrainer(Trainer):
     def __init__(self, *, loss: Loss, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.loss = loss
-        self.sums: dict[str, float] = {}
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> torch.Tensor | None:
         """Count the items of one optimiser step over all its micro-batches and all processes."""
@@ -103,8 +102,8 @@ def _union(names: Iterable[str]) -> set[str]:
 class Progress(TrainerCallback):
     """Writes log.jsonl and shows one line on the terminal."""
 
-    def __init__(self, name: str, log: Path, items: str) -> None:
-        self.name, self.log_file, self.items = name, log, items
+    def __init__(self, name: str, log: Path) -> None:
+        self.name, self.log_file = name, log
         self.shown = self.began = time.monotonic()
         self.first = 0
 
@@ -205,7 +204,7 @@ def fit(
         train_dataset=_Rows(train),
         eval_dataset=_Rows(validation) if validation else None,
         data_collator=collate,
-        callbacks=[Progress(name, work.path / "log.jsonl", "tokens"), Marked()],
+        callbacks=[Progress(name, work.path / "log.jsonl"), Marked()],
     )
     # Its losses are means since the row before, which a resumed run counts from its checkpoint on.
     work.volatile.add("log.jsonl")
@@ -288,12 +287,10 @@ def arguments(
         "remove_unused_columns": False,
         "disable_tqdm": True,
         "report_to": "none",
-        "save_safetensors": True,
     }
     values.update(training.extra)
-    known = TrainingArguments.__dataclass_fields__
     with told("training", "write a value that transformers' TrainingArguments takes"):
-        return TrainingArguments(**{key: value for key, value in values.items() if key in known})
+        return TrainingArguments(**values)
 
 
 def _drop_default_printer(trainer: Trainer) -> None:

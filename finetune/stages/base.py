@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recipes.sections import InputPath, Launch, Section, StageRecipe, Training
 
@@ -29,6 +29,12 @@ class Source(Section):
     remove: str | None = Field(None, description="Regular expression; what it matches is taken out.")
     repeat: int = Field(1, ge=1)
     held_out: int = Field(0, ge=0, description="Every N-th row is kept for validation; 0: none.")
+
+    @model_validator(mode="after")
+    def _says_what_to_read(self) -> Self:
+        if (self.text is None) == (self.user is None) or (self.user is None) != (self.assistant is None):
+            raise ValueError("does not say what to read: write text, or user and assistant")
+        return self
 
 
 class Data(Section):
@@ -100,7 +106,7 @@ def run(recipe: Recipe) -> None:
 
 
 def causal_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Summed next-token loss of a batch from `collate_tokens`; also counts how often the first choice was right."""
+    """Summed next-token loss of a batch from `collate_tokens`; there is nothing else to report."""
     from finetune.losses import next_token_loss
 
     logits = model(input_ids=batch["input_ids"], use_cache=False).logits
@@ -122,20 +128,33 @@ def read_mix(data: Data) -> tuple[list[Any], list[Any]]:
 
 def read_source(source: Source) -> Iterator[Any]:
     """Yield the items of one file."""
-    from data_prep.records import read_rows
+    from data_prep.records import numbered_rows
 
-    def fill(template: str, row: dict[str, Any]) -> str:
-        text = template.format(**row)
-        return (re.sub(source.remove, "", text) if source.remove else text).strip()
-
-    for row in read_rows(source.file):
-        if source.text:
-            yield fill(source.text, row)
-        elif source.user and source.assistant:
+    for number, row in numbered_rows(source.file):
+        where = f"{source.file}:{number}"
+        if source.text is not None:
+            yield fill(source.text, row, source.remove, where)
+        elif source.user is not None and source.assistant is not None:
             yield [
-                {"role": "user", "content": fill(source.user, row)},
-                {"role": "assistant", "content": fill(source.assistant, row)},
+                {"role": "user", "content": fill(source.user, row, source.remove, where)},
+                {"role": "assistant", "content": fill(source.assistant, row, source.remove, where)},
             ]
+
+
+def fill(template: str, row: dict[str, Any], remove: str | None, where: str) -> str:
+    """Return a template with a row's columns filled in, without what the expression `remove` matches.
+
+    Raises:
+        UserError: the template names a column that the row does not have.
+    """
+    from recipes.errors import UserError
+
+    try:
+        text = template.format(**row)
+    except (KeyError, IndexError) as error:
+        what = f"no column for {template!r}; the columns are {', '.join(row)}"
+        raise UserError(where, what, "write the template with these columns") from error
+    return (re.sub(remove, "", text) if remove else text).strip()
 
 
 def texts(item: Any) -> list[str]:
