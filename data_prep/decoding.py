@@ -10,11 +10,9 @@ Left out: other single-byte and East Asian encodings without a mark; they come o
 from __future__ import annotations
 
 import codecs
-import gzip
-import zlib
 from pathlib import Path
 
-from data_prep.records import open_binary
+from data_prep.records import DAMAGED, open_binary
 
 MAX_BYTES = 256 * 2**20  # of one file, unpacked: a bigger "document" is an archive or a bomb
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -33,15 +31,15 @@ def read_text(path: Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a file, unpacked if it is gzip.
+    """Return the bytes of a file, unpacked if it is compressed.
 
     Raises: Unreadable for an empty, damaged or far too big file; OSError for one that cannot be opened.
     """
     try:
         with open_binary(path) as stream:
             data = stream.read(MAX_BYTES + 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise Unreadable("damaged gzip file") from error
+    except DAMAGED as error:
+        raise Unreadable("damaged compressed file") from error
     if len(data) > MAX_BYTES:
         raise Unreadable(f"more than {MAX_BYTES // 2**20} MiB in one file")
     if not data.strip():

@@ -1,4 +1,5 @@
-"""The row types that every data set is made of, and their only way to and from disk: JSON lines, UTF-8, plain or gzip.
+"""The row types that every data set is made of, and their only way to and from disk: JSON lines, UTF-8, plain or gzip
+(Zstandard is read too).
 
 A row is one JSON object on one line. `read_rows` gives bare dictionaries; `read` checks them against one of the types
 below and names file and line of the first that does not fit. Columns that a type does not have are kept in `meta`, so
@@ -26,6 +27,8 @@ from recipes.errors import UserError
 
 Message = dict[str, str]
 ROLES = ("system", "user", "assistant")
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a damaged compressed file raises
 
 
 @dataclass(slots=True)
@@ -204,13 +207,42 @@ def _packed(raw: IO[bytes], target: Path) -> Iterator[IO[bytes]]:
 
 
 def open_binary(path: Path) -> IO[bytes]:
-    """Open a file for reading, unpacked if its first bytes are gzip's, whatever its name."""
+    """Open a file for reading, unpacked if its first bytes are those of gzip or Zstandard, whatever its name.
+
+    Reading raises one of `DAMAGED` where the packed bytes end too early or are not what they should be.
+    """
     raw = path.open("rb")
-    if raw.read(2) == b"\x1f\x8b":
-        raw.seek(0)
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"))
+    mark = raw.read(4)
     raw.seek(0)
+    if mark.startswith(b"\x1f\x8b"):
+        return io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"))
+    if mark == ZSTANDARD:
+        return io.BufferedReader(_Zstandard(raw), 2**17)
     return raw
+
+
+class _Zstandard(io.RawIOBase):
+    """Unpacks Zstandard through pyarrow, which notices a file that ends too early (python-zstandard does not)."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        import pyarrow
+
+        self.raw = raw
+        self.stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return int(self.stream.readinto(buffer))
+        except OSError as error:
+            raise EOFError(str(error)) from error
+
+    def close(self) -> None:
+        if not self.closed:
+            self.raw.close()
+        super().close()
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -222,8 +254,9 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 number += 1
                 if line.strip():
                     yield number, line
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path}:{number + 1}", f"damaged gzip file ({error})", "a file that unpacks") from error
+    except DAMAGED as error:
+        kind = "zstd" if path.suffix == ".zst" else "gzip"
+        raise UserError(f"{path}:{number + 1}", f"damaged {kind} file ({error})", "a file that unpacks") from error
     except OSError as error:
         raise UserError(str(path), f"cannot be read ({error.strerror or error})", "a readable file") from error
 

@@ -24,7 +24,7 @@ Key = tuple[str | int, ...]
 
 
 class InputPath(str):
-    """A file or folder that the stage reads; relative to the working folder."""
+    """A file or folder that the stage reads, relative to the working folder; where the stage says so also a URL."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -33,6 +33,14 @@ class InputPath(str):
 
 class ModelRef(str):
     """A local model folder, a finished stage's folder, or a Hugging Face id such as `org/name`."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema(min_length=1))
+
+
+class DatasetRef(str):
+    """A local folder with a data set, or a data set's name on the Hugging Face hub such as `org/name`."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

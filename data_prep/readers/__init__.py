@@ -1,30 +1,43 @@
-"""Files and folders -> documents. A format is one file in this folder; adding one edits nothing else.
+"""Files -> documents. A format is one file in this folder; adding one edits nothing else.
 
-A reader module has `SUFFIXES` (lower case), `recognises(head)` for the first bytes of a file, and `read(path)`, which
-yields documents and, for parts that cannot be read, `data_prep.decoding.Unreadable`; it raises `Unreadable` when the
-whole file cannot be read. It sets `text` and what else the file says (title, url, ...); where the document lies
-(`id`, `source`, `meta.path`) is set here. A document that is a row of a file carries its line number in `meta.row`.
+A reader module has `SUFFIXES` (lower case), `recognises(head)` for the first bytes of a file, unpacked, and one of
+
+- `read(path, *part)`, which yields documents and, for parts that cannot be read, `data_prep.decoding.Unreadable`;
+- `rows(path, *part)`, for tables: it yields row numbers (from 1) with the row's values by column, or `Unreadable`.
+
+Both raise `Unreadable` when the whole file, or the rest of it, cannot be read. It may also have
+
+- `belongs(path)`, asked when `recognises` says yes and the first bytes alone do not tell (all zip files begin alike);
+- `parts(path, size)`, which divides a big file so that several processes can read it: tuples of whole numbers, each to
+  be given to `read` or `rows`. Parts decide who reads what, never which documents there are, nor their order or ids;
+- `HEADER = True`, when a table's columns are the same in all rows, so that a wrong name is one mistake, not a million.
+
+A reader sets `text` and what else the file says (title, url, ...); where the document lies (`id`, `source`,
+`meta.path`) is set here. A document that is a row of a file carries its number in `meta.row`.
 
 Content decides before the name: a PDF called .txt is read as a PDF. What cannot be read is counted with its reason.
 """
 
 from __future__ import annotations
 
-import gzip
 import importlib
-import os
 import pkgutil
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from data_prep import listing, table
 from data_prep.decoding import Unreadable
-from data_prep.records import Document, open_binary
+from data_prep.listing import Unit
+from data_prep.records import DAMAGED, Document, open_binary
+from recipes import remote
+from recipes.errors import UserError
 
-HEAD = 2048
+__all__ = ["Skipped", "Unit", "modules", "read", "read_unit", "reader_of", "units"]
+
+HEAD = 4096
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Skipped:
 
 @cache
 def modules() -> tuple[ModuleType, ...]:
-    """Return every reader; those that know their format by content come first."""
+    """Return every reader, in the order of their names."""
     found = [importlib.import_module(f"{__name__}.{item.name}") for item in pkgutil.iter_modules(__path__)]
     return tuple(sorted(found, key=lambda module: module.__name__))
 
@@ -48,39 +61,93 @@ def read(root: Path, name: str = "", license: str = "") -> Iterator[Document | S
 
     `name` stands for the root in ids and sources; it defaults to the root's own name.
     """
-    name = name or root.name
-    for path, relative, refusal in _files(root):
-        where = relative or root.name
-        if refusal:
-            yield Skipped(where, refusal)
-            continue
-        for item in _parts(path, where):
-            if isinstance(item, Document):
-                _place(item, name, relative, where, license)
-            yield item
+    for unit in units(str(root)):
+        yield from read_unit(unit, name or root.name, license)
 
 
-def _place(document: Document, name: str, relative: str, where: str, license: str) -> None:
-    """Fill in what tells where a document comes from."""
-    folder = relative.rpartition("/")[0].partition("/")[0]
-    row = document.meta.get("row")
-    document.meta["path"] = where
-    document.id = "/".join(filter(None, (name, relative))) + (f"#{row}" if row else "")
-    document.source = document.source or "/".join(filter(None, (name, folder)))
-    document.license = document.license or license
+def units(root: str, size: int = 0, wanted: Callable[[Unit], bool] | None = None) -> Iterator[Unit]:
+    """Yield what there is to read at `root`, in a fixed order; files above `size` bytes (0: none) are divided."""
+    for unit in listing.files(root):
+        if wanted is None or wanted(unit):
+            yield from _divided(unit, size)
 
 
-def _parts(path: Path, where: str) -> Iterator[Document | Skipped]:
+def _divided(unit: Unit, size: int) -> Iterator[Unit]:
+    parts: list[tuple[int, ...]] = []
+    # A remote file is fetched for each unit of its own: once is enough.
+    if 0 < size < unit.size and not unit.refusal and not remote.is_url(unit.path):
+        try:
+            reader = reader_of(Path(unit.path))
+            parts = reader.parts(Path(unit.path), size) if hasattr(reader, "parts") else []
+        except (Unreadable, OSError):  # said with its reason when it is read
+            pass
+    if len(parts) < 2:
+        yield unit
+        return
+    for part in parts:
+        yield replace(unit, part=part, size=unit.size // len(parts))
+
+
+def read_unit(
+    unit: Unit, name: str, license: str = "", columns: table.Columns | None = None
+) -> Iterator[Document | Skipped]:
+    """Yield the documents of a unit, and what could not be read.
+
+    Raises: UserError for a URL that cannot be reached at all.
+    """
+    if unit.refusal:
+        yield Skipped(unit.where, unit.refusal)
+        return
     try:
-        for item in reader_of(path).read(path):
-            if isinstance(item, Unreadable):
-                yield Skipped(where, item.args[0], *item.args[1:])
-            else:
-                yield item
-    except Unreadable as error:
-        yield Skipped(where, str(error))
+        with remote.fetched(unit.path) as path:
+            for item in _items(path, unit, columns or {}):
+                if isinstance(item, Unreadable):
+                    yield Skipped(unit.where, item.args[0], *item.args[1:])
+                else:
+                    _place(item, unit, name, license)
+                    yield item
     except OSError as error:
-        yield Skipped(where, _unopened(error))
+        yield Skipped(unit.where, f"cannot be opened: {error.strerror or error}")
+
+
+def _place(document: Document, unit: Unit, name: str, license: str) -> None:
+    """Fill in what tells where a document comes from."""
+    folder = unit.relative.rpartition("/")[0].partition("/")[0]
+    row = document.meta.get("row")
+    document.meta["path"] = unit.where
+    document.id = "/".join(filter(None, (name, unit.relative))) + (f"#{row}" if row else "")
+    document.source = document.source or "/".join(filter(None, (name, folder)))
+    document.license = document.license or unit.license or license
+
+
+def _items(path: Path, unit: Unit, columns: table.Columns) -> Iterator[Document | Unreadable]:
+    """Yield what a file holds; whatever goes wrong ends this file alone."""
+    if refusal := listing.not_regular(str(path)):  # it may have changed since it was listed
+        yield Unreadable(refusal)
+        return
+    module = None
+    try:
+        module = reader_of(path)
+        yield from _table(module, path, unit, columns) if hasattr(module, "rows") else module.read(path, *unit.part)
+    except Unreadable as error:
+        yield error
+    except (OSError, UserError):
+        raise
+    except Exception as error:  # a library's own mistake over one odd file must not end a run over a million others
+        kind = module.__name__.rpartition(".")[2] if module else "its"
+        yield Unreadable(f"the {kind} reader failed with {type(error).__name__}")
+
+
+def _table(module: ModuleType, path: Path, unit: Unit, columns: table.Columns) -> Iterator[Document | Unreadable]:
+    header = getattr(module, "HEADER", False)
+    for item in module.rows(path, *unit.part):
+        if isinstance(item, Unreadable):
+            yield item
+            continue
+        number, row = item
+        if header and table.text_column(row, columns) is None:
+            raise Unreadable(f"{table.missing(columns)}; there are {', '.join(row)}")
+        yield table.document(row, number, columns)
 
 
 def reader_of(path: Path) -> ModuleType:
@@ -90,61 +157,22 @@ def reader_of(path: Path) -> ModuleType:
     """
     head = _head(path)
     for module in modules():
-        if module.recognises(head):
+        if module.recognises(head) and (not hasattr(module, "belongs") or module.belongs(path)):
             return module
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zst")]
+    name = suffixes[-1] if suffixes else path.name.lower()
     for module in modules():
-        if suffixes and suffixes[-1] in module.SUFFIXES:
+        if name in module.SUFFIXES:
             return module
     raise Unreadable(f"no reader for {suffixes[-1] if suffixes else 'a file without a suffix'}")
-
-
-def _unopened(error: OSError) -> str:
-    return f"cannot be opened: {error.strerror or error}"
 
 
 def _head(path: Path) -> bytes:
     try:
         with open_binary(path) as stream:
             head = stream.read(HEAD)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Unreadable("damaged gzip file") from error
+    except DAMAGED as error:
+        raise Unreadable("damaged compressed file") from error
     if not head:
         raise Unreadable("empty file")
     return head
-
-
-def _files(root: Path) -> Iterator[tuple[Path, str, str]]:
-    """Yield path, path below the root, and why the file is refused, if it is; in a fixed order."""
-    if not root.is_dir():
-        yield root, "", ""
-        return
-    inside = root.resolve()
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        here = Path(folder)
-        for name in list(folders):
-            if name.startswith("."):
-                folders.remove(name)
-            elif (here / name).is_symlink():
-                # os.walk does not follow these: a link upwards would never end.
-                yield here / name, _relative(here / name, root), "symbolic link to a folder"
-        for name in sorted(files):
-            path = here / name
-            if not name.startswith("."):
-                yield path, _relative(path, root), _refusal(path, inside)
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
-def _refusal(path: Path, inside: Path) -> str:
-    if path.is_symlink():
-        try:
-            target = path.resolve(strict=True)
-        except (OSError, RuntimeError):
-            return "symbolic link that leads nowhere"
-        if not target.is_relative_to(inside):
-            return "symbolic link out of the folder"
-    return "" if path.is_file() else "not a regular file"

@@ -164,7 +164,7 @@ def test_what_cannot_be_read_is_counted_with_its_reason(tmp_path: Path) -> None:
         "damaged.pdf": "not a PDF that can be opened (damaged or encrypted)",
         "empty.txt": "empty file",
         "frame.html": "a page without main text",
-        "half.txt.gz": "damaged gzip file",
+        "half.txt.gz": "damaged compressed file",
         "loop": "symbolic link to a folder",
         "noname": "no reader for a file without a suffix",
         "nowhere.txt": "symbolic link that leads nowhere",
