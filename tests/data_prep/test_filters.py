@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from data_prep import filters
-from data_prep.filters import Drop, gopher_repetition, language
+from data_prep.filters import Drop, gopher_repetition
 from data_prep.records import Document
 
 # An ordinary text: 60 words, every sentence different.
@@ -116,40 +116,6 @@ def test_length() -> None:
     assert reason("length", GOOD, min_words=60) is None
 
 
-LANGUAGES = {
-    "de": "Der Garten ist im Sommer sehr schön, und die Kinder spielen mit dem Hund auf der Wiese.",
-    "fr": "Le jardin est très beau en été, et les enfants jouent avec le chien dans la prairie.",
-    "es": "El jardín es muy bonito en verano y los niños juegan con el perro en el prado, pero no por la noche.",
-    "it": "Il giardino è molto bello in estate e i bambini giocano con il cane nel prato della casa.",
-    "nl": "De tuin is in de zomer heel mooi en de kinderen spelen met de hond op het gras van het huis.",
-    "pl": "Ogród jest latem bardzo piękny i dzieci bawią się z psem na łące, ale nie po nocy.",
-    "cyrillic": "Летом сад очень красив, и дети играют с собакой на лугу.",
-    "greek": "Ο κήπος είναι πολύ όμορφος το καλοκαίρι και τα παιδιά παίζουν.",
-    "chinese": "夏天花园非常美丽，孩子们和狗在草地上玩耍。",
-    "japanese": "夏の庭はとても美しく、子供たちは犬と草原で遊びます。",
-    "arabic": "الحديقة جميلة جدا في الصيف والأطفال يلعبون مع الكلب.",
-}
-
-
-@pytest.mark.parametrize("code", LANGUAGES)
-def test_languages_are_told_apart(code: str) -> None:
-    assert language.detect(LANGUAGES[code]) == code
-    drop, _ = check("language", LANGUAGES[code])
-    assert drop == Drop("language", f"{code}, not en")
-    assert reason("language", LANGUAGES[code], keep=["en", code]) is None
-
-
-def test_a_text_without_evidence_is_kept() -> None:
-    for text in ("42 17 3", "Oscar Greta Victor", "tell me what to use for a sick banana orchid. sticky paper"):
-        assert reason("language", text) is None
-    assert check("language", GOOD)[1].meta["language"] == "en"
-    assert check("language", "42 17 3")[1].meta["language"] == "unknown"
-
-
-def test_a_few_foreign_words_do_not_drop_an_english_text() -> None:
-    assert reason("language", f"{GOOD} Mit freundlichen Grüßen, Ihre Gärtnerei. 草地上玩耍") is None
-
-
 QUALITY = {
     "mean_word_length": "a b c d e f g h i j " * 6,
     "symbol_to_word_ratio": GOOD + " # # # # # # # #",
@@ -245,7 +211,6 @@ def test_off_topic_by_named_words() -> None:
         ("off_topic", {}, "says nothing about what is on topic: write domain_terms or max_rarity"),
         ("off_topic", {"domain_terms": ["a"], "min_terms": 2}, "min_terms 2 is more than the 1 domain_terms"),
         ("length", {"min_words": 5, "max_words": 4}, "min_words 5 is above max_words 4"),
-        ("language", {"keep": ["xx"]}, "xx is not told apart by this filter; it knows en, de"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(name: str, settings: dict[str, Any], said: str) -> None:
