@@ -77,7 +77,57 @@ class Prompt:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-Row = TypeVar("Row", Document, Conversation, Preference, Prompt)
+@dataclass(slots=True)
+class Unpaired:
+    """One answer to a prompt and whether it is good, for KTO."""
+
+    prompt: list[Message]
+    completion: list[Message]
+    label: bool
+    id: str = ""
+    agreement: float = 1.0
+    raters: int = 0
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Labelled:
+    """A text, or two to be judged together, and its labels: one, or several (or none) where labels exclude nothing.
+
+    `weight` is what the row counts in the loss.
+    """
+
+    text: str
+    labels: list[str]
+    text_pair: str = ""
+    id: str = ""
+    weight: float = 1.0
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Tagged:
+    """Words with one tag each, for token classification."""
+
+    tokens: list[str]
+    tags: list[str]
+    id: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Pair:
+    """A text and the one that is to be made of it, for sequence-to-sequence models; a source may have several rows."""
+
+    source: str
+    target: str
+    source_language: str = ""
+    target_language: str = ""
+    id: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+Row = TypeVar("Row", Document, Conversation, Preference, Prompt, Unpaired, Labelled, Tagged, Pair)
 
 
 def read_rows(path: Path | str) -> Iterator[dict[str, Any]]:
@@ -291,6 +341,11 @@ def _check_number(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {_described(value)}, not a number")
 
 
+def _check_truth(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {_described(value)}, not true or false")
+
+
 def _check_whole(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{name} is {_described(value)}, not a whole number")
@@ -315,6 +370,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "str": _check_text,
     "float": _check_number,
     "int": _check_whole,
+    "bool": _check_truth,
     "dict[str, Any]": _check_object,
     "list[str]": _check_texts,
     "list[Message]": check_messages,

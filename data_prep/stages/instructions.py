@@ -1,273 +1,152 @@
-"""`stage: instructions`: question and answer data in any usual shape -> checked conversations or preference pairs.
+"""`stage: instructions`: supervised data in any usual shape -> checked rows that trainers read, split and counted.
 
-The shape of each file is recognised by its columns (`data_prep.shapes`), shown, and may be overridden with `columns:`.
-Every row that is refused is counted and listed with file, line and reason.
+Files are JSON lines, JSON, CSV/TSV, Parquet, Arrow, folders of those, or data sets that Hugging Face's `datasets` saved
+to disk (`data_prep.tables`). The shape of each file is recognised by its columns (`data_prep/shapes/`) and shown with
+its first row as read; `shape:`, `columns:` and `roles:` override it. Every row that is refused is counted and listed
+with file, line and reason.
 
-Into `output_dir`: `train.jsonl`, `validation.jsonl` (Conversation or Preference rows), `refused.jsonl` (file, line,
-reason, detail), `contamination.jsonl` (evaluation questions that were found, with both texts).
+| kind | rows | read by |
+|---|---|---|
+| conversations | `Conversation` | sft |
+| preferences | `Preference` | reward, dpo |
+| unpaired | `Unpaired` | KTO |
+| classification | `Labelled`, or `Tagged` where each word has a tag | classifiers |
+| pairs | `Pair` | sequence-to-sequence models |
 
-The side of a row is a hash of its prompt, or of the column `group_column`: one question, or one disease, on one side.
+Into `output_dir`: `train.jsonl`, `validation.jsonl`, with `test:` also `test.jsonl`; `labels.json` for classification;
+`refused.jsonl` (file, line, reason, detail), `contamination.jsonl` (evaluation questions that were found, with both
+texts), `statistics.json`, `report.html`.
 
-Left out: near-duplicates among the rows, mixtures.
+Rows with the same or a similar prompt, and rows of one value of `group_column`, stand on one side. Classification is
+stratified by label.
+
+Memory: rows go through one at a time and wait on disk; of each kept row prompt and answers are held, to find
+near-duplicates (about 1 kB and its text twice; `docs/instructions.md`). Left out: mixtures, chat templates.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from recipes.errors import UserError
 from recipes.sections import Fault, InputPath, Section, StageRecipe, shipped
 
-if TYPE_CHECKING:
-    from data_prep.decontaminate import Questions
-    from data_prep.shapes import Shape
+Role = Literal["system", "user", "assistant"]
 
 
 class Input(Section):
-    """A file of JSON lines, plain or gzip."""
+    """A file, a folder of files, or a saved data set, and how it is to be read where that is not seen by itself."""
 
     path: InputPath
-    columns: dict[str, str] = Field(
-        default_factory=dict, description="Our column: theirs, such as {question: title, answer: body}."
+    shape: str = Field(default="", description="One of data_prep/shapes; by default recognised by the columns.")
+    columns: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="Our column: theirs, such as {question: title, answer: body}; several are joined: [title, body].",
     )
+    roles: dict[str, Role] = Field(default_factory=dict, description="Their role: ours, such as {customer: user}.")
+    split: str = Field(default="", description="Of a saved data set with several splits; train by default.")
+    header: bool = Field(default=True, description="False: a CSV file without names; its columns are 1, 2, ...")
+    label_separator: str = Field(default="", description="What stands between several labels in one cell.")
+    source_language: str = ""
+    target_language: str = ""
+
+
+class Deduplicate(Section):
+    """Equal rows are removed; so are near-duplicates, by the Jaccard index of word shingles."""
+
+    threshold: float = Field(default=0.8, gt=0, le=1, description="1: only equal rows.")
+    shingle: int = Field(default=3, ge=1, description="Words in a shingle.")
 
 
 class Recipe(StageRecipe):
     """What to read and which rows to refuse."""
 
     stage: Literal["instructions"] = "instructions"
-    kind: Literal["conversations", "preferences"] = "conversations"
+    kind: Literal["conversations", "preferences", "unpaired", "classification", "pairs"] = "conversations"
     inputs: list[Input] = Field(min_length=1)
     strict: bool = Field(default=False, description="Stop at the first row that is refused.")
     system: str = Field(default="", description="System message for rows without one.")
+    tool_turns: Literal["refuse", "as_text"] = Field(
+        default="refuse", description="as_text: calls and results as Hermes and Qwen write them."
+    )
     max_characters: int = Field(default=20_000, ge=1, description="Of all messages of a row together.")
+    tokenizer: InputPath | None = Field(default=None, description="A tokenizer.json or a folder with one.")
+    max_tokens: int = Field(default=0, ge=0, description="Of a row, without those of a chat template; 0: any number.")
     min_answer_characters: int = Field(default=1, ge=1)
+    placeholder_answers: list[str] | None = Field(
+        default=None, description="Answers that are none, in lower case; by default n/a, todo, tbd and the like."
+    )
+    refuse_refusals: bool = Field(default=False, description="Refuse `As an AI language model, ...` as an answer.")
+    languages: list[str] = Field(default_factory=list, description="Keep only these; two-letter codes.")
+    labels: list[str] = Field(default_factory=list, description="The labels that there are; others are refused.")
+    min_margin: float = Field(default=0.0, ge=0, description="Of two ranked or scored answers.")
+    max_pairs: int = Field(default=0, ge=0, description="Of one list of answers, the widest margins first; 0: all.")
     keep_indentation: bool = Field(default=True, description="False for texts without program code in them.")
     redact: bool = Field(default=False, description="Replace personal data by placeholders.")
-    deduplicate: bool = Field(default=True, description="Keep the first of rows with the same words.")
+    deduplicate: Deduplicate | None = Deduplicate()
     decontaminate: list[InputPath] = Field(default_factory=list)
     group_column: str = Field(
         default="", description="Rows with the same value stand on one side; by default the same prompt."
     )
     validation: float = Field(default=0.05, ge=0, lt=1)
+    test: float = Field(default=0.0, ge=0, lt=1)
+    balance: Literal["none", "undersample", "oversample", "weights"] = "none"
+
+    @model_validator(mode="after")
+    def _pairs_of_values(self) -> Recipe:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave nothing to train on; write shares with a sum below 1")
+        if self.balance != "none" and self.kind != "classification":
+            raise ValueError(f"balance: {self.balance} is for kind: classification; write balance: none")
+        if self.max_tokens and self.tokenizer is None:
+            raise ValueError("max_tokens needs a tokenizer to count with; write tokenizer: FOLDER")
+        return self
 
     def faults(self) -> list[Fault]:
-        """Refuse files whose first row fits no shape."""
+        """Refuse files whose first rows fit no shape, unknown shapes, a tokenizer that does not load."""
+        from data_prep.supervised import reading
+
         faults = []
         for index, item in enumerate(self.inputs):
             path = shipped(item.path)
-            if path.is_file() and (mistake := _mistake(path, item.columns, self.kind)):
+            if path.exists() and (mistake := reading.mistake(path, self.wanted(item))):
                 faults.append(Fault(("inputs", index, "path"), *mistake))
+        if self.tokenizer and (place := shipped(self.tokenizer)).exists():
+            file = place / "tokenizer.json" if place.is_dir() else place
+            if not file.is_file():
+                what = f"{self.tokenizer} holds no tokenizer.json"
+                faults.append(Fault(("tokenizer",), what, "name a model's folder or a tokenizer.json"))
         return faults
 
+    def wanted(self, item: Input) -> Any:
+        """Return how an input is to be read."""
+        from data_prep.supervised.reading import Wanted
+        from data_prep.turns import Options
 
-@dataclass
-class Rows:
-    """What came of the rows read so far."""
-
-    kept: list[dict[str, Any]] = field(default_factory=list)
-    refused: list[dict[str, Any]] = field(default_factory=list)
-    leaks: list[dict[str, str]] = field(default_factory=list)
-    readings: dict[str, str] = field(default_factory=dict)
-    seen: set[tuple[str, ...]] = field(default_factory=set)
+        options = Options(
+            tool_turns=self.tool_turns,
+            label_separator=item.label_separator,
+            languages=(item.source_language, item.target_language),
+            labels=tuple(self.labels),
+            max_pairs=self.max_pairs,
+            min_margin=self.min_margin,
+        )
+        roles = {name.lower(): role for name, role in item.roles.items()}
+        return Wanted(
+            self.kind, item.shape, item.columns, roles, item.split, item.header, options, self.group_column
+        )  # fmt: skip
 
 
 def run(recipe: Recipe) -> None:
     """Write the rows."""
-    from data_prep import decontaminate, split
-    from data_prep.records import write_rows
+    from data_prep.supervised import making
     from recipes import artifact
 
     with artifact.writing(recipe) as work:
-        questions = decontaminate.index([shipped(path) for path in recipe.decontaminate])
-        rows = Rows()
-        for item in recipe.inputs:
-            _take(recipe, item, questions, rows)
-        if not rows.kept:
-            raise _nothing_kept(recipe, rows)
-        sides: dict[str, list[dict[str, Any]]] = {"train": [], "validation": []}
-        for row in rows.kept:
-            sides[split.side(row.pop("group"), validation=recipe.validation, test=0.0, seed=recipe.seed)].append(row)
-        for side, members in sides.items():
-            write_rows(work.path / f"{side}.jsonl", members)
-        write_rows(work.path / "refused.jsonl", rows.refused)
-        write_rows(work.path / "contamination.jsonl", rows.leaks)
-        reasons = dict(Counter(row["reason"] for row in rows.refused).most_common())
-        work.notes["readings"] = rows.readings
-        work.metrics.update({**{side: len(members) for side, members in sides.items()}, "refused": reasons})
-        print("\n".join(f"{path}: {reading}" for path, reading in rows.readings.items()))
-        print(f"train {len(sides['train']):,}, validation {len(sides['validation']):,}, refused {reasons or 'none'}")
-
-
-def _take(recipe: Recipe, item: Input, questions: Questions, rows: Rows) -> None:
-    """Read a file into `rows`."""
-    from data_prep.shapes import Refused
-
-    path = shipped(item.path)
-    shape: Shape | None = None
-    for line, row in _lines(path):
-        where = {"file": item.path, "line": line}
-        try:
-            if isinstance(row, ValueError):
-                raise Refused("not a JSON object", str(row))
-            row = _renamed(row, item.columns)
-            if shape is None:
-                shape = _shape(item, row, recipe.kind, line)
-                rows.readings[item.path] = _reading(shape, row, item.columns)
-            rows.kept.append(_checked(recipe, shape, row, questions, rows, where))
-        except Refused as refused:
-            if recipe.strict:
-                raise UserError(
-                    f"{item.path}:{line}", _said(refused), "repair the row, or write strict: false"
-                ) from None
-            rows.refused.append({**where, "reason": refused.reason, "detail": refused.detail})
-
-
-def _checked(
-    recipe: Recipe, shape: Shape, row: dict[str, Any], questions: Questions, rows: Rows, where: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return a row in our columns, with the group that decides its side.
-
-    Raises: Refused.
-    """
-    from data_prep.shapes import Refused
-
-    needed = shape.needed(row)
-    if needed is None:
-        raise Refused("missing column", f"found {', '.join(sorted(row)) or 'none'}")
-    parts = {name: _cleaned(recipe, messages) for name, messages in shape.read(row).items()}
-    prompt = _check(recipe, parts)
-    key = tuple(" ".join(turn["content"].casefold().split()) for messages in parts.values() for turn in messages)
-    if recipe.deduplicate and key in rows.seen:
-        raise Refused("duplicate")
-    rows.seen.add(key)
-    for hit in questions.hits(prompt):
-        rows.leaks.append({"row": f"{where['file']}:{where['line']}", "excerpt": hit.excerpt, "question": hit.item.text,
-                           "evaluation": f"{hit.item.file}:{hit.item.line}"})  # fmt: skip
-        raise Refused("contaminated", f"{hit.item.file}:{hit.item.line}")
-    identity = row.get("id")
-    name = identity if isinstance(identity, str) and identity else f"{Path(where['file']).name}#{where['line']}"
-    group = str(row.get(recipe.group_column, "")) or prompt
-    return {**_outer(shape, row), **parts, "id": name, "meta": _meta(shape, row, where), "group": group}
-
-
-def _cleaned(recipe: Recipe, messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    from data_prep import personal_data
-    from data_prep.filters.unicode import normalised
-    from data_prep.filters.whitespace import tidy
-
-    def clean(text: str) -> str:
-        text = tidy(normalised(text), keep_indentation=recipe.keep_indentation)
-        return personal_data.redact(text)[0] if recipe.redact else text
-
-    return [{"role": message["role"], "content": clean(message["content"])} for message in messages]
-
-
-def _check(recipe: Recipe, parts: dict[str, list[dict[str, str]]]) -> str:
-    """Refuse what cannot be trained on; add the system message; return all that the user says.
-
-    Raises: Refused.
-    """
-    from data_prep.shapes import Refused, check_turns
-
-    start = parts["prompt"] if "prompt" in parts else parts["messages"]
-    if recipe.system and start and start[0]["role"] != "system":
-        start.insert(0, {"role": "system", "content": recipe.system})
-    answers = [name for name in ("chosen", "rejected") if name in parts]
-    for conversation in [parts["prompt"] + parts[name] for name in answers] or [parts["messages"]]:
-        check_turns(conversation)
-        length = sum(len(turn["content"]) for turn in conversation)
-        if length > recipe.max_characters:
-            raise Refused("too long", f"{length} characters, at most {recipe.max_characters}")
-        if len(conversation[-1]["content"]) < recipe.min_answer_characters:
-            raise Refused("answer too short", f"{len(conversation[-1]['content'])} characters")
-    if answers and parts["chosen"] == parts["rejected"]:
-        raise Refused("chosen equals rejected")
-    return "\n".join(turn["content"] for turn in start if turn["role"] == "user")
-
-
-def _outer(shape: Shape, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a preference row says besides its texts."""
-    numbers = ("margin", "agreement", "raters") if shape.kind == "preferences" else ()
-    return {
-        name: row[name]
-        for name in numbers
-        if isinstance(row.get(name), int | float) and not isinstance(row[name], bool)
-    }
-
-
-def _meta(shape: Shape, row: Mapping[str, Any], where: Mapping[str, Any]) -> dict[str, Any]:
-    used = {*shape.used(row), "id", "meta", "margin", "agreement", "raters"}
-    inner = row["meta"] if isinstance(row.get("meta"), dict) else {}
-    rest = {name: value for name, value in row.items() if name not in used}
-    return {**rest, **inner, "file": Path(where["file"]).name, "line": where["line"]}
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
-    """Yield each line's number and object, or what is wrong with the line."""
-    from data_prep.records import lines, parse_line
-
-    for number, line in lines(path):
-        try:
-            yield number, parse_line(line)
-        except ValueError as error:
-            yield number, error
-
-
-def _renamed(row: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    from data_prep.shapes import renamed
-
-    return renamed(row, columns) if columns else row
-
-
-def _shape(item: Input, row: Mapping[str, Any], kind: str, line: int) -> Shape:
-    from data_prep import shapes
-
-    shape = shapes.recognise(row, kind)
-    if shape is None:
-        raise UserError(f"{item.path}:{line}", *_unknown(row, kind))
-    return shape
-
-
-def _unknown(row: Mapping[str, Any], kind: str) -> tuple[str, str]:
-    from data_prep.shapes import known
-
-    return (
-        f"columns {', '.join(sorted(row)) or 'none'} fit no shape of {kind}",
-        f"{known(kind)}, or name yours with `columns:`",
-    )
-
-
-def _mistake(path: Path, columns: Mapping[str, str], kind: str) -> tuple[str, str] | None:
-    """Return what is wrong with the first row of a file, if anything is; a corrupt row is counted later."""
-    from data_prep.shapes import recognise
-
-    row = next((row for _, row in _lines(path) if isinstance(row, dict)), None)
-    if row is None:
-        return f"{path} has no row", "a file with at least one JSON object a line"
-    absent = [name for name in columns.values() if name not in row]
-    if absent:
-        return f"{path} has no column {', '.join(absent)}", f"one of {', '.join(sorted(row))}"
-    return None if recognise(_renamed(row, columns), kind) else _unknown(row, kind)
-
-
-def _reading(shape: Shape, row: Mapping[str, Any], columns: Mapping[str, str]) -> str:
-    used = [f"{columns[name]} as {name}" if name in columns else name for name in shape.used(row)]
-    return f"read as {shape.name} ({', '.join(used)})"
-
-
-def _said(refused: Any) -> str:
-    return f"{refused.reason} ({refused.detail})" if refused.detail else str(refused.reason)
-
-
-def _nothing_kept(recipe: Recipe, rows: Rows) -> UserError:
-    reasons = Counter(row["reason"] for row in rows.refused).most_common(3)
-    seen = ", ".join(f"{count} x {reason}" for reason, count in reasons) or "the files are empty"
-    what = f"no row could be used ({seen})"
-    return UserError(", ".join(item.path for item in recipe.inputs), what, "rows with a question and an answer")
+        inputs = [(item.path, shipped(item.path), recipe.wanted(item)) for item in recipe.inputs]
+        made = making.make(recipe, inputs, work.path, work.scratch)
+        work.notes.update(made.notes)
+        work.metrics.update(made.metrics)
+        work.volatile.add("report.html")
+        print(made.told)

@@ -102,15 +102,16 @@ def test_preferences(tmp_path: Path, name: str) -> None:
         ({"messages": [ASKED, ASKED, ANSWERED]}, "roles out of order", "user user assistant"),
         ({"messages": [ANSWERED, ASKED, ANSWERED]}, "roles out of order", "assistant user assistant"),
         ({"messages": [ASKED, SYSTEM, ANSWERED]}, "roles out of order", "user system assistant"),
-        ({"messages": [{"role": "tool", "content": "x"}, ANSWERED]}, "unknown role", "tool"),
+        ({"messages": [{"role": "tool", "content": "x"}, ANSWERED]}, "tool turn", "tool"),
+        ({"messages": [{"role": "narrator", "content": "x"}, ANSWERED]}, "unknown role", "narrator"),
         ({"messages": []}, "no messages", "empty"),
-        ({"messages": "Where?"}, "no messages", "a str"),
+        ({"messages": "Where?"}, "no messages", "a text"),
         ({"messages": [ASKED, {"role": "assistant"}]}, "not a message", "needs role and content"),
-        ({"messages": [ASKED, {"role": "assistant", "content": 5}]}, "not text", "content is a int"),
+        ({"messages": [ASKED, {"role": "assistant", "content": 5}]}, "not text", "content is a number"),
         ({"messages": [ASKED, {"role": "assistant", "content": "x" * 95}]}, "too long", "101 characters, at most 100"),
         ({"messages": [ASKED, {"role": "assistant", "content": "x"}]}, "answer too short", "1 characters"),
         ({"question": "Where?"}, "missing column", "found question"),
-        ({"messages": [{**ASKED, "content": "WHERE?"}, {**ANSWERED, "content": "Here. "}]}, "duplicate", ""),
+        ({"messages": [{**ASKED, "content": "WHERE?"}, {**ANSWERED, "content": "Here. "}]}, "duplicate", "in.jsonl:1"),
         ({"messages": [{"role": "user", "content": "Which fern grows in the rock house?"}, ANSWERED]}, "contaminated",
          "eval.jsonl:1"),
     ],
@@ -148,7 +149,7 @@ def test_columns_of_no_shape_are_refused_before_the_work(tmp_path: Path) -> None
     (fault,) = recipe.faults()
     assert fault.key == ("inputs", 0, "path")
     assert fault.what == "columns label, text fit no shape of conversations"
-    assert fault.write.startswith("messages, or conversations, or conversation, or instruction+output, or ")
+    assert fault.write == "write kind: classification (they fit text_label), or name yours with `columns:`"
     with pytest.raises(UserError, match=r"in\.jsonl:1: columns label, text fit no shape of conversations"):
         instructions.run(recipe)
     (fault,) = _recipe(tmp_path, [{"text": "x"}], columns={"question": "title", "answer": "text"}).faults()

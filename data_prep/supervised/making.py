@@ -1,0 +1,330 @@
+"""The passes of `stage: instructions`: read and check row by row, find what is alike, choose sides, write and count."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep import tables
+from data_prep.records import read_rows, writer
+from data_prep.supervised import alike, checks, report, sides, statistics
+from data_prep.supervised.checks import Checked, Checker, Contaminated
+from data_prep.supervised.kept import Kept
+from data_prep.supervised.reading import File, Item, Wanted
+from data_prep.turns import Refused
+from recipes.errors import UserError
+from recipes.sections import shipped
+
+if TYPE_CHECKING:
+    from data_prep.stages.instructions import Recipe
+
+WAITING = "rows.jsonl"
+EXAMPLES = 3
+BIG_GROUP = 0.2  # share of the rows in one group from which the user is told
+OUTER = ("margin", "agreement", "raters")
+
+
+@dataclass
+class Made:
+    """What the stage tells about its result."""
+
+    metrics: dict[str, Any]
+    notes: dict[str, Any]
+    told: str
+
+
+@dataclass
+class Reader:
+    """Takes all inputs through the checks; good rows wait in a file, what is held of each is in `kept`."""
+
+    recipe: Recipe
+    checker: Checker
+    wait: Callable[[Any], None]
+    refuse_row: Callable[[Any], None]
+    leak_row: Callable[[Any], None]
+    kept: list[Kept] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    readings: dict[str, dict[str, str]] = field(default_factory=dict)
+    read: int = 0
+
+    def take(self, name: str, path: Path, wanted: Wanted) -> None:
+        """Read an input."""
+        files = tables.files(path)
+        for file in files:
+            shown = name if file == path else f"{name}/{file.relative_to(path).as_posix()}"
+            try:
+                opened = File(file, wanted)
+            except UserError as error:
+                if file == path or len(files) == 1 or self.recipe.strict:
+                    raise
+                self.refuse({"file": shown, "line": 0}, Refused("file cannot be read", f"{error.what}"))
+                continue
+            self._take(shown, opened)
+
+    def _take(self, shown: str, opened: File) -> None:
+        self.readings[shown] = {"reading": opened.told(), "first": opened.first()}
+        line = 0
+        try:
+            for item in opened.items():
+                self.read, line = self.read + 1, item.line
+                self._item(shown, opened, item)
+        except UserError as error:
+            if self.recipe.strict or error.where.startswith(f"{shown}:{line}"):
+                raise
+            self.refuse({"file": shown, "line": line}, Refused("file damaged from here on", error.what))
+
+    def _item(self, shown: str, opened: File, item: Item) -> None:
+        where = {"file": shown, "line": item.line}
+        try:
+            if isinstance(item.parts, Refused):
+                raise item.parts
+            checked = self.checker.check(item.parts, f"{shown}:{item.line}")
+        except Refused as refused:
+            if self.recipe.strict:
+                raise UserError(
+                    f"{shown}:{item.line}", _said(refused), "repair the row, or write strict: false"
+                ) from None
+            if isinstance(refused, Contaminated):
+                self.leak(where, refused)
+            self.refuse(where, refused)
+            return
+        value = item.row.get(self.recipe.group_column) if self.recipe.group_column else None
+        group = "" if value is None else str(value)
+        self.kept.append(
+            Kept(shown, item.line, checked.prompt, checked.answers, checked.labels, group or checked.prompt)
+        )
+        self.tokens.append(checked.tokens)
+        self.wait(_written(opened, item, checked, where))
+
+    def refuse(self, where: Mapping[str, Any], refused: Refused) -> None:
+        """Count and list a row that cannot be used."""
+        self.reasons[refused.reason] += 1
+        row = {**where, "reason": refused.reason, "detail": refused.detail}
+        self.refuse_row(row)
+        if len(shown := self.examples.setdefault(refused.reason, [])) < EXAMPLES:
+            shown.append(row)
+
+    def leak(self, where: Mapping[str, Any], refused: Contaminated) -> None:
+        """List an evaluation question that was found."""
+        hit = refused.hit
+        self.leak_row({"row": f"{where['file']}:{where['line']}", "excerpt": hit.excerpt, "question": hit.item.text,
+                       "evaluation": f"{hit.item.file}:{hit.item.line}"})  # fmt: skip
+
+
+def make(recipe: Recipe, inputs: Sequence[tuple[str, Path, Wanted]], folder: Path, scratch: Path) -> Made:
+    """Write all files of the result into `folder`."""
+    with ExitStack() as stack:
+        names = (scratch / WAITING, folder / "refused.jsonl", folder / "contamination.jsonl")
+        wait, refuse_row, leak_row = (stack.enter_context(writer(path)) for path in names)
+        reader = Reader(recipe, _checker(recipe), wait, refuse_row, leak_row)
+        for name, path, wanted in inputs:
+            reader.take(name, path, wanted)
+        if not reader.kept:
+            raise _nothing_kept(inputs, reader.reasons)
+        found = _alike(recipe, reader)
+    left = [index for index in range(len(reader.kept)) if index not in found.dropped]
+    shares = sides.Shares(recipe.validation, recipe.test, recipe.seed)
+    side_of = sides.assign(reader.kept, found.groups, left, shares)
+    how_often, weight = _balance(recipe, reader.kept, side_of)
+    figures = _write(recipe, reader, scratch / WAITING, folder, side_of, how_often, weight)
+    return _finish(recipe, reader, found, figures, folder, weight)
+
+
+def _checker(recipe: Recipe) -> Checker:
+    questions, whole = checks.evaluation([shipped(path) for path in recipe.decontaminate])
+    given = recipe.placeholder_answers
+    rules = checks.Rules(
+        kind=recipe.kind,
+        system=recipe.system,
+        max_characters=recipe.max_characters,
+        max_tokens=recipe.max_tokens,
+        min_answer_characters=recipe.min_answer_characters,
+        placeholders=frozenset(checks.PLACEHOLDERS if given is None else [one.strip().lower() for one in given]),
+        refusals=recipe.refuse_refusals,
+        languages=frozenset(recipe.languages),
+        keep_indentation=recipe.keep_indentation,
+        redact=recipe.redact,
+        duplicates=recipe.deduplicate is not None,
+    )
+    counter = checks.token_counter(str(shipped(recipe.tokenizer))) if recipe.tokenizer else None
+    return Checker(rules, questions, whole, counter)
+
+
+def _written(opened: File, item: Item, checked: Checked, where: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row in our columns."""
+    row, used = item.row, set(opened.shape.used(item.row))
+    outer = {
+        name: row[name]
+        for name in (OUTER if opened.wanted.kind in ("preferences", "unpaired") else ())
+        if isinstance(row.get(name), int | float) and not isinstance(row[name], bool)
+    }
+    inner = row["meta"] if isinstance(row.get("meta"), dict) else {}
+    rest = {name: value for name, value in row.items() if name not in {*used, "id", "meta", *outer}}
+    name = Path(where["file"]).name
+    identity = row.get("id")
+    identity = str(identity) if isinstance(identity, str | int) and str(identity) else f"{name}#{item.line}"
+    identity += f"-{item.number}" if item.number else ""
+    meta = {**rest, **inner, "file": name, "line": item.line}
+    return {**outer, **checked.parts, "id": identity, "meta": meta}
+
+
+def _alike(recipe: Recipe, reader: Reader) -> alike.Found:
+    settings = recipe.deduplicate
+    found = alike.find(reader.kept, settings.threshold if settings else 1.0, settings.shingle if settings else 3)
+    for index, (other, likeness) in sorted(found.dropped.items()):
+        row = reader.kept[index]
+        refused = Refused("near-duplicate", f"{likeness:.2f} like {reader.kept[other].place}")
+        if recipe.strict:
+            raise UserError(row.place, _said(refused), "remove the row, or write strict: false")
+        reader.refuse({"file": row.file, "line": row.line}, refused)
+    return found
+
+
+def _balance(
+    recipe: Recipe, rows: Sequence[Kept], side_of: Mapping[int, str]
+) -> tuple[dict[int, int], dict[str, float]]:
+    """Return how often each training row is written, where that is not once, and the weight of each label.
+
+    Raises: UserError where a row has not exactly one label.
+    """
+    if recipe.balance == "none":
+        return {}, {}
+    train = [index for index, side in side_of.items() if side == "train"]
+    if other := next((index for index in train if len(rows[index].labels) != 1), None):
+        what = f"balance: {recipe.balance} needs one label a row; this one has {len(rows[other].labels)}"
+        raise UserError(rows[other].place, what, "write balance: none")
+    if recipe.balance == "weights":
+        return {}, sides.weights(rows, train)
+    return sides.copies(rows, train, recipe.balance, recipe.seed), {}
+
+
+def _write(
+    recipe: Recipe,
+    reader: Reader,
+    waiting: Path,
+    folder: Path,
+    side_of: Mapping[int, str],
+    how_often: Mapping[int, int],
+    weight: Mapping[str, float],
+) -> statistics.Figures:
+    """Write each side; return the figures of what was written."""
+    figures = statistics.Figures()
+    names = [side for side in sides.SIDES if side != "test" or recipe.test]
+    figures.rows.update(dict.fromkeys(names, 0))
+    with ExitStack() as stack:
+        writers = {side: stack.enter_context(writer(folder / f"{side}.jsonl")) for side in names}
+        for index, row in enumerate(read_rows(waiting)):
+            side = side_of.get(index)
+            if side is None:
+                continue
+            if weight and side == "train":
+                row["weight"] = weight[row["labels"][0]]
+            for number in range(how_often.get(index, 1) if side == "train" else 1):
+                copy = {**row, "id": f"{row['id']}~{number + 1}"} if number else row
+                writers[side](copy)
+                figures.add(copy, side, reader.kept[index].file, reader.tokens[index])
+    waiting.unlink()
+    return figures
+
+
+def _finish(
+    recipe: Recipe,
+    reader: Reader,
+    found: alike.Found,
+    figures: statistics.Figures,
+    folder: Path,
+    weight: Mapping[str, float],
+) -> Made:
+    """Write statistics, labels and report; return what is told."""
+    summary = figures.summary()
+    summary["refused"] = dict(reader.reasons.most_common())
+    summary["read"] = reader.read
+    summary["changed"] = {name: count for name, count in sorted(reader.checker.changed.items()) if count}
+    summary["alike_with_other_labels"] = [
+        {"row": reader.kept[a].place, "like": reader.kept[b].place, "labels": list(reader.kept[a].labels),
+         "others": list(reader.kept[b].labels), "text": reader.kept[a].prompt[:200]}
+        for a, b in found.other_labels[:statistics.SHOWN]
+    ]  # fmt: skip
+    summary["groups"] = len(set(found.groups))
+    summary["weights"] = dict(weight)
+    summary["warnings"] = list(_warnings(recipe, reader, found, summary))
+    if recipe.kind == "classification":
+        _json(folder / "labels.json", _labels(recipe, reader, summary))
+    _json(folder / "statistics.json", summary)
+    page = report.page(recipe.kind, summary, reader.readings, reader.examples)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    metrics = {**figures.rows, "refused": summary["refused"],
+               **statistics.short(summary)}  # fmt: skip
+    readings = {name: one["reading"] for name, one in reader.readings.items()}
+    return Made(metrics, {"readings": readings, "warnings": summary["warnings"]}, _told(reader, summary))
+
+
+def _labels(recipe: Recipe, reader: Reader, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the list of labels, in the recipe's order or sorted, and what kind of problem it is in HF's words."""
+    if any(not row.labels for row in reader.kept) and all(not row.labels for row in reader.kept):
+        problem = "token_classification"
+    else:
+        several = any(len(row.labels) != 1 for row in reader.kept)
+        problem = "multi_label_classification" if several else "single_label_classification"
+    return {"problem_type": problem, "labels": recipe.labels or sorted(summary.get("labels", {}))}
+
+
+def _warnings(recipe: Recipe, reader: Reader, found: alike.Found, summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a user should look at though nothing is wrong with any single row."""
+    first, size = next(alike.largest(found.groups))
+    if size > BIG_GROUP * len(found.groups) and size > 20:
+        yield (f"{size:,} of {len(found.groups):,} rows stand on one side because they are alike or of one group, such "
+               f"as {reader.kept[first].place}: raise deduplicate.threshold, or name another group_column")  # fmt: skip
+    for side, share in (("validation", recipe.validation), ("test", recipe.test)):
+        if share and not summary["rows"].get(side):
+            yield f"no row went to {side}: there are too few groups for a share of {share:g}"
+    labels = summary.get("labels", {})
+    spelt: dict[str, list[str]] = {}
+    for label in labels:
+        spelt.setdefault(" ".join(label.casefold().replace("_", " ").split()), []).append(label)
+    for names in spelt.values():
+        if len(names) > 1:
+            yield f"labels that differ in spelling alone: {', '.join(names)}"
+    if missing := [label for label in recipe.labels if label not in labels]:
+        yield f"labels without a row: {', '.join(missing)}"
+    if held := [label for label, counts in labels.items() if not counts.get("train")]:
+        yield f"labels without a row to train on: {', '.join(held)}"
+    if found.other_labels:
+        yield f"{len(found.other_labels):,} rows are near-duplicates of one with another label (statistics.json)"
+
+
+def _told(reader: Reader, summary: Mapping[str, Any]) -> str:
+    """Return what is printed: how each file was read, what was kept, what was refused, the figures."""
+    lines = [f"{path}: {one['reading']}\n    {one['first']}" for path, one in reader.readings.items()]
+    rows = ", ".join(f"{side} {count:,}" for side, count in summary["rows"].items() if side != "all")
+    lines.append(f"{rows}, refused {sum(summary['refused'].values()):,} of {summary['read']:,} rows read")
+    for reason, count in summary["refused"].items():
+        one = reader.examples[reason][0]
+        detail = f" ({one['detail'][:80]})" if one["detail"] else ""
+        lines.append(f"    {count:>7,} {reason}: {one['file']}:{one['line']}{detail}")
+    lines += [statistics.table(summary), *(f"look at: {warning}" for warning in summary["warnings"])]
+    return "\n".join(lines)
+
+
+def _said(refused: Refused) -> str:
+    return f"{refused.reason} ({refused.detail})" if refused.detail else refused.reason
+
+
+def _nothing_kept(inputs: Sequence[tuple[str, Path, Wanted]], reasons: Counter[str]) -> UserError:
+    seen = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3)) or "the files are empty"
+    kind = inputs[0][2].kind
+    what = {"conversations": "rows with a question and an answer", "preferences": "rows with two different answers",
+            "unpaired": "rows with an answer and its label", "classification": "rows with a text and a label",
+            "pairs": "rows with a source and a target"}[kind]  # fmt: skip
+    return UserError(", ".join(name for name, _, _ in inputs), f"no row could be used ({seen})", what)
+
+
+def _json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=False) + "\n", encoding="utf-8")
