@@ -23,7 +23,7 @@ def plan(lengths: Any, packing: Packing, max_length: int, seed: int) -> Plan:
     if packing == "best_fit":
         return BestFit(lengths, max_length)
     order = array("q", range(len(lengths)))
-    random.Random(seed).shuffle(order)  # type: ignore[arg-type]  # any sequence that can be written to will do
+    random.Random(seed).shuffle(order)
     return Wrapped(lengths, order, max_length)
 
 

@@ -53,7 +53,7 @@ class Plan(Protocol):
 
 
 class Wrapped:
-    """Documents in a given order as one stream, cut into rows; a last row of a single token teaches nothing and goes."""
+    """Documents in a given order as one stream, cut into rows; a last row of one token teaches nothing and goes."""
 
     def __init__(self, lengths: Integers, order: Sequence[int], max_length: int) -> None:
         import numpy as np
@@ -83,7 +83,7 @@ class Wrapped:
         """Return the rows in which a document stands."""
         import numpy as np
 
-        found = []
+        found: list[int] = []
         for index in np.flatnonzero(self.order == document):
             begin, end = (int(self.ends[index - 1]) if index else 0), int(self.ends[index])
             if end > begin:

@@ -1,7 +1,7 @@
 """JSON lines in pieces of about equal size, so that many workers read one file: same pieces whatever their number.
 
-A piece is a range of bytes; it holds the lines that begin in it. A packed file (gzip) can only be read from its start
-and is one piece. Left out: Parquet.
+A piece is a range of bytes; it holds the lines that begin in it. A packed file (gzip, Zstandard) can only be read from
+its start and is one piece. Left out: Parquet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from recipes.sections import Fault, Key, shipped
 
 PIECE = 32 * 2**20  # bytes
 LONGEST_LINE = 256 * 2**20  # bytes
-ROWS = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".ndjson", ".ndjson.gz")
+ROWS = tuple(f"{ending}{packed}" for ending in (".jsonl", ".ndjson", ".json") for packed in ("", ".gz", ".zst"))
+PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # the first bytes of gzip and Zstandard
 OUR_TRAINING_SIDE = "train"
 
 
@@ -67,7 +68,7 @@ def ranges(files: Iterable[str], piece: int = PIECE) -> list[Range]:
     found = []
     for path in files:
         with open(path, "rb") as stream:
-            packed = stream.read(2) == b"\x1f\x8b"
+            packed = stream.read(4).startswith(PACKED)
             size = stream.seek(0, 2)
         edges = [0] if packed else list(range(0, max(size, 1), piece))
         ends = [*edges[1:], size]

@@ -1,9 +1,10 @@
 """Tokenised documents on disk, read through memory maps: what `stage: tokens` writes and training reads.
 
-`shard-00000.bin` holds the ids of its documents one after the other, each ended by EOS, little-endian uint16 or uint32;
-`shard-00000.ends.npy` where each document ends (uint64, in ids); `shard-00000.documents.jsonl` the id and source of each.
-`tokens.json` has the shards in order, the counts, and the tokenizer's fingerprint. Rows of a training length are not
-stored: they are cut from here when they are read (packed_rows.py), so one tokenising serves every length.
+`shard-00000.bin` holds the ids of its documents one after the other, each ended by EOS, little-endian uint16 or
+uint32; `shard-00000.ends.npy` where each document ends (uint64, in ids); `shard-00000.documents.jsonl` the id and
+source of each. `tokens.json` has the shards in order, the counts, and the tokenizer's fingerprint. Rows of a training
+length are not stored: they are cut from here when they are read (packed_rows.py), so one tokenising serves every
+length.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def write_shard(
 
     # A worker is one process among others: threads of the library's own would only be in each other's way.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    encoder = _encoder(tokenizer)
+    encoder = shared_encoder(tokenizer)
     stored = np.dtype(encoder.dtype).newbyteorder("<")
     reasons: Counter[str] = Counter()
     counts: Counter[str] = Counter()
@@ -127,7 +128,7 @@ def write_shard(
 _encoders: dict[str, Encoder] = {}
 
 
-def _encoder(path: str) -> Encoder:
+def shared_encoder(path: str) -> Encoder:
     """Return the encoder of a tokenizer, read once in a process for as long as the file stays the same."""
     state = tokenization.file_of(path).stat()
     key = f"{path} {state.st_ino} {state.st_size} {state.st_mtime_ns}"
@@ -144,17 +145,17 @@ class TokenShards(Sequence["Ids"]):
         self.folder = Path(folder)
         file = self.folder / INDEX
         try:
-            self.index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            self.about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(str(file), f"no index of tokenised documents ({error})", "run its stage again") from error
-        if self.index.get("format") != FORMAT:
-            what = f"tokens in format {self.index.get('format')}, where {FORMAT} is read"
+        if self.about.get("format") != FORMAT:
+            what = f"tokens in format {self.about.get('format')}, where {FORMAT} is read"
             raise UserError(str(file), what, "run `stage: tokens` again")
         # Before shard N there are `_first[N]` documents.
-        self._first = list(itertools.accumulate((shard["documents"] for shard in self.index["shards"]), initial=0))
+        self._first = list(itertools.accumulate((shard["documents"] for shard in self.about["shards"]), initial=0))
 
     def __len__(self) -> int:
-        return self._first[-1]
+        return int(self._first[-1])
 
     def __getitem__(self, index: Any) -> Any:
         """Return the ids of a document, without copying them."""
@@ -169,9 +170,9 @@ class TokenShards(Sequence["Ids"]):
     def _maps(self) -> list[tuple[Ids, NDArray[np.uint64]]]:
         import numpy as np
 
-        dtype = np.dtype(self.index["dtype"]).newbyteorder("<")
+        dtype = np.dtype(self.about["dtype"]).newbyteorder("<")
         found = []
-        for shard in self.index["shards"]:
+        for shard in self.about["shards"]:
             name, size = self.folder / shard["name"], (self.folder / f"{shard['name']}.bin").stat().st_size
             # An empty file cannot be mapped.
             ids = np.memmap(f"{name}.bin", dtype=dtype, mode="r") if size else np.zeros(0, dtype)
@@ -194,7 +195,7 @@ class TokenShards(Sequence["Ids"]):
 
     def names(self) -> Iterator[dict[str, str]]:
         """Yield id and source of each document, in order."""
-        for shard in self.index["shards"]:
+        for shard in self.about["shards"]:
             with open(self.folder / f"{shard['name']}.documents.jsonl", encoding="utf-8") as stream:
                 yield from map(json.loads, stream)
 

@@ -4,8 +4,8 @@ What a document says is text: where it holds the very characters of a control to
 as the letters they are, or the document is left out where a tokenizer cannot do that. So nothing in a corpus can end a
 text or open a turn.
 
-A tokenizer's fingerprint covers what decides ids: vocabulary, merges or scores, added tokens, and the ids of a probe text
-that goes through its normaliser and its splitting. It is the same however the file is written.
+A tokenizer's fingerprint covers what decides ids: vocabulary, merges or scores, added tokens, and the ids of a probe
+text that goes through its normaliser and its splitting. It is the same however the file is written.
 
 Left out: tokenizers that exist only in Python (a model's own code, SentencePiece without a tokenizer.json).
 """
@@ -34,7 +34,8 @@ WRITE = "name a folder that holds tokenizer.json, or the file itself"
 # Spaces, digits, case, accents composed and not, scripts, emoji, code: where tokenizers differ in how they split.
 PROBE = (
     "The fern's 1,234.5 leaves  weren't\tgreen;\n\n  they'd GONE —¡né e\u0301! naïve Straße İı ﬁ Ａ１\r\n"
-    "def f(x):\n    return x**2 # größer\nвода и огонь, 水と火, 불과 물, नमस्ते, السلام, ไทย 👩‍🔬🇩🇪 <b>&amp;</b> https://a.example/b?c=d_e "
+    "def f(x):\n    return x**2 # größer\n<b>&amp;</b> https://a.example/b?c=d_e "
+    "вода и огонь, 水と火, 불과 물, नमस्ते, السلام, ไทย \U0001f469\u200d\U0001f52c\U0001f1e9\U0001f1ea "
 )
 
 
@@ -45,7 +46,7 @@ def file_of(path: str) -> Path:
 
 
 def faults(key: Key, path: str, eos_token: str | None = None, *, needs_eos: bool = True) -> list[Fault]:
-    """Return what is wrong with a recipe's tokenizer, from its files alone; one that is not there yet is passed over."""
+    """Return what is wrong with a recipe's tokenizer, from its files; one that is still to come is passed over."""
     if not shipped(path).exists():
         return []
     file = file_of(path)
@@ -92,6 +93,8 @@ def plain(tokenizer: Any) -> Any:
     copy.no_truncation()
     copy.no_padding()
     copy.encode_special_tokens = True
+    if getattr(copy.model, "dropout", None):
+        copy.model.dropout = None  # equal texts, equal ids
     return copy
 
 

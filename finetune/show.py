@@ -51,8 +51,9 @@ def collect(recipe: Any, tokenizer: Any, left_out: Counter[str]) -> tuple[list[t
     if recipe.stage == "cpt":
         from finetune.stages import cpt
 
-        for number, row in enumerate(cpt.training_rows(recipe, tokenizer), 1):
-            samples.append((f"row {number}", row["input_ids"], [0] + [1] * (len(row["input_ids"]) - 1)))
+        for number, row in enumerate(cpt.training_rows(recipe, tokenizer, left_out), 1):
+            ids = row["input_ids"].tolist()
+            samples.append((f"row {number}", ids, [0] + [1] * (len(ids) - 1)))
     elif recipe.stage == "sft":
         from finetune.stages import sft
 

@@ -1,8 +1,8 @@
 """`stage: tokens`: documents -> token ids on disk, once for every length that training may want.
 
-Shards are pieces of the input files (`piece_bytes`), so the same bytes come out of any number of workers, and a run that
-was killed goes on at the first shard that is not whole. Training cuts its rows from the shards through memory maps:
-`stage: cpt` takes this folder as `data.train_file`, whatever its `max_length` or `packing`.
+Shards are pieces of the input files (`engine.shard_bytes`), so the same bytes come out of any number of workers, and a
+run that was killed goes on at the first shard that is not whole. Training cuts its rows from the shards through memory
+maps: `stage: cpt` takes this folder as `data.train_file`, whatever its `max_length` or `packing`.
 
 Into `output_dir`: `shard-*.bin`, `.ends.npy`, `.documents.jsonl` and `tokens.json` (data_prep/token_shards.py).
 Left out: conversations, whose loss mask comes with the chat template at training (finetune/chat.py).
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from data_prep.stages.corpus import Engine
 from recipes.errors import UserError
 from recipes.sections import Fault, InputPath, StageRecipe
 
@@ -23,19 +24,21 @@ from recipes.sections import Fault, InputPath, StageRecipe
 class Recipe(StageRecipe):
     """What to tokenise, and with what."""
 
-    cosmetic: ClassVar[frozenset[str]] = frozenset({"output_dir", "workers"})
+    # Not engine.shard_bytes, which says where one shard ends.
+    cosmetic: ClassVar[frozenset[str]] = frozenset({"output_dir", "engine.workers", "engine.scheduler"})
 
     stage: Literal["tokens"] = "tokens"
     inputs: list[InputPath] = Field(
         min_length=1, description="JSON lines, or folders with them; of a corpus its training side."
     )
-    tokenizer: InputPath = Field(description="A folder with tokenizer.json (a model, a `stage: tokenizer`), or the file.")
+    tokenizer: InputPath = Field(
+        description="A folder with tokenizer.json (a model, a `stage: tokenizer`), or the file."
+    )
     eos_token: str | None = Field(None, description="Ends each document; by default the tokenizer's own.")
     text_column: str = "text"
     id_column: str = "id"
     max_document_length: int = Field(10_000_000, ge=1, description="Letters; longer documents are left out, counted.")
-    piece_bytes: int = Field(32 * 2**20, ge=1024, description="Size of an input piece that makes one shard.")
-    workers: int = Field(0, ge=0, description="Processes; 0: one for each core.")
+    engine: Engine = Engine()
 
     def faults(self) -> list[Fault]:
         """Refuse a tokenizer without a file or an end, and files whose first row has no text."""
@@ -61,7 +64,7 @@ def run(recipe: Recipe) -> None:
         tokenizer = tokenization.load(recipe.tokenizer)
         eos_token, eos = tokenization.eos_of(tokenizer, recipe.tokenizer, recipe.eos_token)
         pieces = row_ranges.ranges(
-            (file for path in recipe.inputs for file in row_ranges.files_of(path)), recipe.piece_bytes
+            (file for path in recipe.inputs for file in row_ranges.files_of(path)), recipe.engine.shard_bytes
         )
         names = [f"shard-{index:05d}" for index in range(len(pieces))]
         file = str(tokenization.file_of(recipe.tokenizer).resolve())
@@ -71,7 +74,7 @@ def run(recipe: Recipe) -> None:
                         (piece, str(work.path / name), file, eos, *columns), piece.size)
             for name, piece in zip(names, pieces, strict=True)
         ]  # fmt: skip
-        with workers.opened(recipe.workers) as opened:
+        with workers.opened(recipe.engine.workers, recipe.engine.scheduler) as opened:
             results = phases.Phases(work.scratch / "tokens", opened, Progress()).run("tokenise", tasks, "tokenise")
         index = _index(tokenizer, eos_token, eos, names, results)
         if not index["documents"]:
@@ -85,9 +88,7 @@ def run(recipe: Recipe) -> None:
 NOT_METRICS = ("format", "shards", "dtype", "fingerprint", "eos_token", "eos_id")
 
 
-def _index(
-    tokenizer: Any, eos_token: str, eos: int, names: list[str], results: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _index(tokenizer: Any, eos_token: str, eos: int, names: list[str], results: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what tokens.json says."""
     from data_prep import token_shards, tokenization
 
