@@ -63,25 +63,58 @@ def clean(text: str) -> bytes:
     return raw if len(raw) == len(text) else _NO_LETTERS.sub(lambda match: b"\0" * len(match.group()), raw)
 
 
+def folded_bytes(raw: bytes) -> bytes:
+    """Return what `clean` gave with ASCII in lower case, and zeros where there is no letter or digit."""
+    return raw.translate(_FOLD)
+
+
+def words(folded: bytes) -> tuple[Places, Places]:
+    """Return where each word starts and ends."""
+    import numpy as np
+
+    letters = np.frombuffer(b"\0" + folded + b"\0", dtype=np.uint8) != 0
+    edges = np.flatnonzero(letters[1:] != letters[:-1])
+    return edges[::2], edges[1::2]
+
+
+def word_keys(folded: bytes, starts: Places, ends: Places) -> Keys:
+    """Return a key for each word: equal words have equal keys."""
+    import numpy as np
+
+    padded = PADDING + folded + PADDING
+    loads: Any = np.ndarray((len(padded) - 7,), dtype="<u8", buffer=padded, strides=(1,))
+    lengths = ends - starts
+    masks = np.array([2 ** (8 * length) - 1 for length in range(9)], dtype=np.uint64)
+    keys: Keys = loads[starts + 8] & masks[np.minimum(lengths, 8)]
+    long = np.flatnonzero(lengths > 8)
+    keys[long] ^= loads[ends[long]] * np.uint64(ODD)
+    return keys
+
+
+def word_key(word: bytes) -> int:
+    """Return the key of one word."""
+    first = int.from_bytes(word[:8], "little")
+    return first ^ (int.from_bytes(word[-8:], "little") * ODD % 2**64 if len(word) > 8 else 0)
+
+
 class Search:
     """An index of terms; the number of a term is its place in the list given."""
 
     def __init__(self, terms: Sequence[str]) -> None:
         import numpy as np
 
-        self._masks = np.array([2 ** (8 * length) - 1 for length in range(8)] + [2**64 - 1], dtype=np.uint64)
         found: dict[int, tuple[list[int], list[int], list[int]]] = {}
         for number, term in enumerate(terms):
             words = fold(term)
             keys, numbers, shapes = found.setdefault(len(words), ([], [], []))
-            keys.append(_joined([_key(word) for word in words]))
+            keys.append(_joined([word_key(word) for word in words]))
             numbers.append(number)
             shapes.append(_shape(term))
         self._proper = np.array([term[0].isupper() for term in terms], dtype=bool)
         self._tables = {length: _Table(*columns) for length, columns in sorted(found.items(), reverse=True)}
         # Most words begin no term: one look into a table of 64 Ki flags tells.
         self._starts = np.zeros(2**16, dtype=bool)
-        firsts = np.array([_key(fold(term)[0]) for term in terms], dtype=np.uint64)
+        firsts = np.array([word_key(fold(term)[0]) for term in terms], dtype=np.uint64)
         self._starts[_slot(firsts)] = True
 
     def find(self, texts: Sequence[bytes]) -> Hits:
@@ -101,27 +134,14 @@ class Search:
         """Return place (byte), sentence and term of each hit, and the number of sentences with a word."""
         import numpy as np
 
-        folded = raw.translate(_FOLD)
-        letters = np.frombuffer(b"\0" + folded + b"\0", dtype=np.uint8) != 0
-        edges = np.flatnonzero(letters[1:] != letters[:-1])
-        starts, ends = edges[::2], edges[1::2]
+        folded = folded_bytes(raw)
+        starts, ends = words(folded)
         if not len(starts):
             return starts, starts, starts, 0
         of_words, seen = _sentences(raw, starts)
-        keys = self._keys(folded, starts, ends)
-        word, term = self._terms(keys, starts, ends, np.frombuffer(raw + b"\0", dtype=np.uint8), of_words)
+        bytes_ = np.frombuffer(raw + b"\0", dtype=np.uint8)
+        word, term = self._terms(word_keys(folded, starts, ends), starts, ends, bytes_, of_words)
         return starts[word], of_words[word], term, seen
-
-    def _keys(self, folded: bytes, starts: Places, ends: Places) -> Keys:
-        import numpy as np
-
-        padded = PADDING + folded + PADDING
-        loads: Any = np.ndarray((len(padded) - 7,), dtype="<u8", buffer=padded, strides=(1,))
-        lengths = ends - starts
-        keys: Keys = loads[starts + 8] & self._masks[np.minimum(lengths, 8)]
-        long = np.flatnonzero(lengths > 8)
-        keys[long] ^= loads[ends[long]] * np.uint64(ODD)
-        return keys
 
     def _terms(
         self, keys: Keys, starts: Places, ends: Places, raw: NDArray[np.uint8], sentence: Places
@@ -234,11 +254,6 @@ def _slot(keys: Keys) -> Keys:
 
 def _shape(term: str) -> int:
     return _PLAIN if not term[0].isupper() else _CAPITALS if term[1:2].isupper() else _PROPER
-
-
-def _key(word: bytes) -> int:
-    first = int.from_bytes(word[:8], "little")
-    return first ^ (int.from_bytes(word[-8:], "little") * ODD % 2**64 if len(word) > 8 else 0)
 
 
 def _joined(keys: list[int]) -> int:
