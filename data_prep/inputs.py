@@ -110,10 +110,10 @@ def faults(item: Input, key: Key) -> list[Fault]:
     for field, column in item.columns.items():
         if column not in columns:
             found.append(Fault((*key, "columns", field), f"{item.place()} has no column {column}", f"one of {there}"))
-    from data_prep import table
+    from data_prep import columns as naming
 
-    if "text" not in item.columns and not table.text_column(dict.fromkeys(columns), {}):
-        what = f"{item.place()} has no column {', '.join(table.TEXT)}"
+    if "text" not in item.columns and not naming.text_column(dict.fromkeys(columns), {}):
+        what = f"{item.place()} has no column {', '.join(naming.TEXT)}"
         found.append(Fault(key, what, f"columns: {{text: NAME}} with one of {there}"))
     return found
 

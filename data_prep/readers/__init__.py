@@ -28,10 +28,12 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from data_prep import listing, table
+from data_prep import columns as naming
+from data_prep import listing
 from data_prep.decoding import Unreadable
 from data_prep.listing import Unit
-from data_prep.records import DAMAGED, Document, open_binary
+from data_prep.records import DAMAGED, Document
+from data_prep.streams import open_text
 from recipes import remote
 from recipes.errors import UserError
 
@@ -89,7 +91,7 @@ def _divided(unit: Unit, size: int) -> Iterator[Unit]:
 
 
 def read_unit(
-    unit: Unit, name: str, license: str = "", columns: table.Columns | None = None
+    unit: Unit, name: str, license: str = "", columns: naming.Columns | None = None
 ) -> Iterator[Document | Skipped]:
     """Yield the documents of a unit, and what could not be read.
 
@@ -120,7 +122,7 @@ def _place(document: Document, unit: Unit, name: str, license: str) -> None:
     document.license = document.license or unit.license or license
 
 
-def _items(path: Path, unit: Unit, columns: table.Columns) -> Iterator[Document | Unreadable]:
+def _items(path: Path, unit: Unit, columns: naming.Columns) -> Iterator[Document | Unreadable]:
     """Yield what a file holds; whatever goes wrong ends this file alone."""
     if refusal := listing.not_regular(str(path)):  # it may have changed since it was listed
         yield Unreadable(refusal)
@@ -138,16 +140,16 @@ def _items(path: Path, unit: Unit, columns: table.Columns) -> Iterator[Document 
         yield Unreadable(f"the {kind} reader failed with {type(error).__name__}")
 
 
-def _table(module: ModuleType, path: Path, unit: Unit, columns: table.Columns) -> Iterator[Document | Unreadable]:
+def _table(module: ModuleType, path: Path, unit: Unit, columns: naming.Columns) -> Iterator[Document | Unreadable]:
     header = getattr(module, "HEADER", False)
     for item in module.rows(path, *unit.part):
         if isinstance(item, Unreadable):
             yield item
             continue
         number, row = item
-        if header and table.text_column(row, columns) is None:
-            raise Unreadable(f"{table.missing(columns)}; there are {', '.join(row)}")
-        yield table.document(row, number, columns)
+        if header and naming.text_column(row, columns) is None:
+            raise Unreadable(f"{naming.missing(columns)}; there are {', '.join(row)}")
+        yield naming.document(row, number, columns)
 
 
 def reader_of(path: Path) -> ModuleType:
@@ -169,7 +171,7 @@ def reader_of(path: Path) -> ModuleType:
 
 def _head(path: Path) -> bytes:
     try:
-        with open_binary(path) as stream:
+        with open_text(path) as stream:
             head = stream.read(HEAD)
     except DAMAGED as error:
         raise Unreadable("damaged compressed file") from error

@@ -29,27 +29,44 @@ def recognises(head: bytes) -> bool:
 
 def read(path: Path) -> Iterator[Document]:
     """Yield the page's main text as one document."""
+    yield page(read_bytes(path))
+
+
+def page(data: bytes, charset: str = "") -> Document:
+    """Return a page's main text; `charset` is what the server said, if there was one.
+
+    Raises: Unreadable for a page without main text.
+    """
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    tree = HTMLTree.parse(_decoded(read_bytes(path)))
+    tree = HTMLTree.parse(decoded(data, charset))
     text = extract_plain_text(tree, main_content=True, list_bullets=True, preserve_formatting=True)
     if not text.strip():
         raise Unreadable("a page without main text")
     canonical = tree.document and tree.document.query_selector("link[rel=canonical]")
     url = (canonical and canonical.getattr("href")) or ""
-    yield Document("", text, "", title=" ".join((tree.title or "").split()), url=url)
+    return Document("", text, "", title=" ".join((tree.title or "").split()), url=url)
 
 
-def _decoded(data: bytes) -> str:
-    """Return the page's text; a declared encoding counts when the page is not UTF-8."""
+def whole_text(data: bytes, charset: str = "") -> str:
+    """Return all text of a page that has nothing but its text: a book's chapter, a mail."""
+    from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
+
+    tree = HTMLTree.parse(decoded(data, charset))
+    text: str = extract_plain_text(tree, main_content=False, list_bullets=True, preserve_formatting=True)
+    return text
+
+
+def decoded(data: bytes, charset: str = "") -> str:
+    """Return a page's source; the server's or the page's own word on its encoding counts when it is not UTF-8."""
     declared = _CHARSET.search(data[:2048])
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        if not declared:
-            return decode(data)
+        named = charset or (declared.group(1).decode("ascii") if declared else "")
     try:
-        return data.decode(declared.group(1).decode("ascii"), errors="replace")
+        return data.decode(named, errors="replace") if named else decode(data)
     except LookupError:
         return decode(data)

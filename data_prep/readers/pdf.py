@@ -30,11 +30,19 @@ def recognises(head: bytes) -> bool:
 
 def read(path: Path) -> Iterator[Document]:
     """Yield the file as one document."""
-    title, pages = _pages(read_bytes(path))
+    yield document(read_bytes(path))
+
+
+def document(data: bytes) -> Document:
+    """Return the text of a PDF file.
+
+    Raises: Unreadable for one that is damaged, encrypted or has no text.
+    """
+    title, pages = _pages(data)
     text = running_text([page.replace("\r\n", "\n").split("\n") for page in pages])
     if not text:
         raise Unreadable("a PDF without text (scanned?)")
-    yield Document("", text, "", title=title, meta={"pages": len(pages)})
+    return Document("", text, "", title=title, meta={"pages": len(pages)})
 
 
 def _pages(data: bytes) -> tuple[str, list[str]]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import decoding, readers
+from data_prep import decoding, readers, streams
 from data_prep.garden import pdf
-from data_prep.readers import Skipped, jsonl, markdown
+from data_prep.readers import Skipped, markdown
 from data_prep.readers import pdf as pdf_reader
 from data_prep.records import Document
 
@@ -126,7 +126,7 @@ def test_a_bad_row_is_counted_and_the_rest_goes_on(tmp_path: Path) -> None:
 
 
 def test_an_endless_line_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonl, "MAX_LINE", 100)
+    monkeypatch.setattr(streams, "MAX_LINE", 100)
     (tmp_path / "a.jsonl").write_text('{"text": "Good."}\n{"text": "' + "a" * 200 + '"}\n')
     assert [type(item).__name__ for item in readers.read(tmp_path)] == ["Document", "Skipped"]
 

@@ -21,7 +21,7 @@ Columns = Mapping[str, str]  # the column for each of text, title, url, source, 
 
 
 def document(row: dict[str, Any], number: int, columns: Columns) -> Document | Unreadable:
-    """Return a row as a document, or why it is none."""
+    """Return a row as a document, or why it is none; 0 is the number of a file's only one."""
     column = text_column(row, columns)
     if column is None:
         return Unreadable(missing(columns), number)
@@ -34,7 +34,9 @@ def document(row: dict[str, Any], number: int, columns: Columns) -> Document | U
     meta = row.pop("meta", {})
     own = {name: value for name, value in row.items() if value is not None}
     own.update(meta if isinstance(meta, dict) else {"meta": meta})
-    return Document("", text, known.pop("source", ""), **known, meta={**own, "row": number})
+    if number:
+        own["row"] = number
+    return Document("", text, known.pop("source", ""), **known, meta=own)
 
 
 def text_column(row: Mapping[str, Any], columns: Columns) -> str | None:

@@ -1,0 +1,139 @@
+"""CSV and TSV: one document a row; the first line names the columns.
+
+The delimiter is the one of comma, tab, semicolon and bar that stands most often in the header outside of quotes. Lines
+that are not UTF-8 are read as `data_prep.decoding` reads them, each on its own, since files that grew over years mix
+encodings. `meta.row` is the line on which a row starts. A row with another number of fields than the header is refused:
+which field is missing is not known, and a guess would take one column for another.
+
+A file is not divided: whether a line end ends a row is known only to who has read all quotes before it.
+
+Left out: files without a header (their columns have no names to be found by).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data_prep import columns, streams
+from data_prep.decoding import Unreadable, decode
+
+SUFFIXES = (".csv", ".tsv", ".tab")
+HEADER = True
+DELIMITERS = (",", "\t", ";", "|")
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+
+
+def recognises(head: bytes) -> bool:
+    """Tell a table by a first line that names a text column and three more lines with as many fields."""
+    lines = head.removeprefix(b"\xef\xbb\xbf").split(b"\n")[:-1][:5]
+    if len(lines) < 3 or b"\0" in head:
+        return False
+    text = [line.decode("utf-8", errors="replace").strip("\r") for line in lines]
+    delimiter = _delimiter(text[0])
+    try:
+        rows = list(csv.reader(text, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return False
+    names = [name.strip().lower() for name in rows[0]]
+    return len(names) > 1 and bool(set(names) & set(columns.TEXT)) and {len(row) for row in rows} == {len(names)}
+
+
+def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Unreadable]:
+    """Yield each row with the number of the line on which it starts, and the reason for each that cannot be read."""
+    csv.field_size_limit(2 * streams.MAX_LINE)  # the standard library's limit is 128 KiB; ours is that of `_Lines`
+    with streams.open_text(path) as stream:
+        lines = _Lines(streams.numbered_lines(stream))
+        first = next(lines)
+        while not first.strip():
+            first = next(lines)
+        delimiter = _delimiter(first)
+        names = _names(next(csv.reader([first, *lines.rest_of(first)], delimiter=delimiter)))
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        while True:
+            number = lines.start_row()
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except Unreadable as error:
+                yield Unreadable(error.args[0], *error.args[1:] or (number,))
+                reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            except csv.Error as error:
+                yield Unreadable(_said(error), number)
+            else:
+                if fields:
+                    yield _row(fields, names, number)
+
+
+class _Lines:
+    """The lines of a file as text; an iterator that goes on after an error."""
+
+    def __init__(self, source: Iterator[tuple[int, bytes | None]]) -> None:
+        self.source = source
+        self.number = 0
+        self.taken = 0  # bytes of the row so far
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        self.number, line = next(self.source)
+        self.taken += len(line or b"")
+        if line is None or self.taken > streams.MAX_LINE:
+            self.taken = 0
+            raise Unreadable(f"a row {streams.TOO_LONG}, or a quote that is never closed")
+        if b"\0" in line:
+            raise Unreadable("binary data (NUL bytes)", self.number)
+        return _text(line)
+
+    def start_row(self) -> int:
+        """Begin to count a row; return the number of its first line."""
+        self.taken = 0
+        return self.number + 1
+
+    def rest_of(self, header: str) -> Iterator[str]:
+        """Yield the lines on which a header with line ends in its names goes on."""
+        while header.count('"') % 2 and (line := next(self, "")):
+            header += line
+            yield line
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return decode(line)
+
+
+def _names(fields: list[str]) -> list[str]:
+    """Return the columns' names.
+
+    Raises: Unreadable when a name stands there twice.
+    """
+    # pandas writes its index under an empty name.
+    names = [name.strip("\ufeff \t") or f"column {place}" for place, name in enumerate(fields, start=1)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Unreadable(f"the column {', '.join(twice)} stands there twice")
+    return names
+
+
+def _row(fields: list[str], names: list[str], number: int) -> tuple[int, dict[str, Any]] | Unreadable:
+    if len(fields) != len(names):
+        return Unreadable(
+            "more fields than columns" if len(fields) > len(names) else "fewer fields than columns", number
+        )
+    return number, dict(zip(names, fields, strict=True))
+
+
+def _said(error: csv.Error) -> str:
+    return "a quote that is never closed" if "unexpected end" in str(error) else f"not CSV ({error})"
+
+
+def _delimiter(line: str) -> str:
+    bare = _QUOTED.sub("", line)
+    return max(DELIMITERS, key=bare.count)
