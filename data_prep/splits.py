@@ -15,7 +15,7 @@ import unicodedata
 from functools import lru_cache
 
 KEPT = 4  # texts: the one at hand, as two or three filters in a row leave it
-SYMBOL = "\x7f"  # stands for every symbol and punctuation mark beyond ASCII
+MARK, SYMBOL = "\x7f", "\x01"  # stand for every punctuation mark and every other symbol beyond ASCII
 SENTENCE_END = re.compile(
     r"[.!?]+(?<!\b[A-Za-z]\.)(?<!\b(?:Mr|Ms|Dr|St|vs)\.)(?<!\bMrs\.)[\"'”’)\]]*(?=\s|\Z)|[。！？।؟]"
 )
@@ -35,9 +35,10 @@ class _Kinds(dict[int, str]):
 def _kind(character: str) -> str:
     if character.isspace():
         return " "
-    if unicodedata.category(character)[0] in "LM":
+    category = unicodedata.category(character)[0]
+    if category in "LM":
         return "A" if character.isupper() else "a"
-    return "0" if character.isdigit() else SYMBOL
+    return {"N": "0", "P": MARK}.get(category, SYMBOL)
 
 
 _kinds = _Kinds()
@@ -63,7 +64,7 @@ def lines(text: str) -> list[str]:
 
 @lru_cache(KEPT)
 def kinds(text: str) -> bytes:
-    """Return one ASCII character for each character: itself, or that of its class (`a`, `A`, `0`, blank, `SYMBOL`)."""
+    """Return one ASCII character for each character: itself, or that of its class (`a`, `A`, `0`, blank, ...)."""
     if not text.isascii():
         text = _NON_ASCII.sub(_replaced, text)
     return _BLANK.sub(" ", text).encode("ascii")

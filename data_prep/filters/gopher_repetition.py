@@ -85,13 +85,12 @@ def _ngrams(text: str, settings: Settings) -> Drop | None:
     factor = settings.ngram_factor
     if settings.words == "tokens":
         words, blank = splits.tokens(text), 0
-        total = len(text)
+        total, hashes = len(text), shingles.hashes(words)
     else:
         words, blank = shingles.words(text), 1
-        total = sum(map(len, words)) + len(words) - 1
+        total, hashes = sum(map(len, words)) + len(words) - 1, shingles.text_hashes(text)
     if len(words) < 2:
         return None
-    hashes = shingles.hashes(words)
     longest = max(map(len, words)) + 1
     return _top_ngrams(words, hashes, longest, total, factor) or _duplicate_ngrams(
         words, hashes, longest, total, factor, blank

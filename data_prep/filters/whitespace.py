@@ -17,6 +17,9 @@ _BLANKS = re.compile("[ \t\u00a0\u2000-\u200a\u202f\u205f\u3000]+")
 _TRAILING = re.compile(r" +(?=\n)")
 _LEADING = re.compile(r"(?<=\n) +")
 _EMPTY_LINES = re.compile(r"\n{3,}")
+# What may need repair, beside what only texts beyond ASCII have.
+_IRREGULAR = ("  ", "\t", "\r", " \n", "\n ", "\n\n\n", "\x0b", "\x0c")
+_BEYOND_ASCII = re.compile("[\x85\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _INSIDE = re.compile(r"(?<=\S)[ \t\u00a0]{2,}(?=\S)")
 
 
@@ -38,6 +41,8 @@ def build(settings: Settings) -> Check:
 
 def tidy(text: str, *, keep_indentation: bool = False) -> str:
     """Return the text with its white space made regular."""
+    if not any(sign in text for sign in _IRREGULAR) and (text.isascii() or not _BEYOND_ASCII.search(text)):
+        return text.strip("\n").rstrip() if keep_indentation else text.strip()
     text = _LINE_ENDS.sub("\n", text)
     if keep_indentation:
         text = re.sub(r"[ \t]+(?=\n)", "", _INSIDE.sub(" ", text))
