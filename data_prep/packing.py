@@ -6,7 +6,7 @@
 - `best_fit`: best-fit decreasing bin packing (Johnson 1974), for conversations, which must not be cut, and for
   documents (Ding et al. 2024, "Fewer truncations improve language modeling", https://arxiv.org/abs/2404.10830), which
   are cut only where they are longer than a row. Lengths are whole numbers up to the row's length, so all items of one
-  length are placed together: a million items take about a second.
+  length are placed together: a million items take a fraction of a second.
 """
 
 from __future__ import annotations
