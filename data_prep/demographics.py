@@ -209,6 +209,17 @@ class Counts:
         return counts
 
 
+def summed(rows: Sequence[Any]) -> Any:
+    """Return rows of tallies or counts added up, name by name; texts must be equal."""
+    first = rows[0] if rows else {}
+    if isinstance(first, Mapping):
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: summed([row[name] for row in rows if name in row]) for name in names}
+    if isinstance(first, list | tuple):
+        return [sum(column) for column in zip(*rows, strict=True)]
+    return first if isinstance(first, str) else sum(rows)
+
+
 @dataclass(frozen=True)
 class Association:
     """How much more, or less, often an attribute word stands beside a group than beside the axis's other groups."""
