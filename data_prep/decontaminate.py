@@ -1,33 +1,43 @@
 """Find evaluation questions in training documents.
 
-A question of at least `ngram` words is found by any run of `ngram` words of it (13, Brown et al. 2020, appendix C); a
-shorter one only as a whole. Words are folded runs of letters and digits (`data_prep.shingles`), so case, punctuation
-and white space hide nothing. Questions of fewer than `SHORTEST` words ("What is acne?") stand in many honest texts and
-are left out; how many is reported.
+Two ways, both on folded words (`data_prep.shingles`), so that case, punctuation and white space hide nothing:
+
+- **runs**: a question of at least `ngram` words is found by any run of `ngram` words of it (13, Brown et al. 2020,
+  appendix C); a shorter one only as a whole. Questions of fewer than `SHORTEST` words ("What is acne?") stand in many
+  honest texts and are left out; how many is reported.
+- **near-duplicates**: a question of at least `LONG` words is also found where a stretch of a document holds `likeness`
+  of its runs of `PIECE` words: a few changed words leave no run of 13, but most runs of 3.
 
 What counts as the question of a row: the columns in `QUESTION`, and of messages the user's. Answers and references are
-not searched for by themselves: that a document tells the fact which a test asks for is what training is about. A row
-with none of these columns is searched with all its texts.
+not searched for unless their columns are named: that a document tells the fact which a test asks for is what training
+is about. A row with none of these columns is searched with all its texts.
 
 Left out: questions in other words.
 """
 
 from __future__ import annotations
 
+import pickle
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep import shingles
-from data_prep.records import numbered_rows
+from data_prep.filters import Drop
+from data_prep.records import Document, numbered_rows
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     Hashes = shingles.Hashes
 
 QUESTION = ("question", "prompt", "instruction", "query", "text", "messages", "input")
 SHORTEST = 5
+LONG = 12  # words: of a shorter question too few pieces are left to tell a near-duplicate from chance
+PIECE = 3
 CONTEXT = 80  # characters shown on either side of a hit
 
 
@@ -42,22 +52,29 @@ class Item:
 
 @dataclass(frozen=True)
 class Hit:
-    """An evaluation question found in a document, with the words shared and the place in the document's text."""
+    """An evaluation question found in a document, with the words shared and the place in the document's text.
+
+    `likeness` is 1 for a run of words, else the share of the question's pieces that the document holds.
+    """
 
     item: Item
     shared: str
     excerpt: str
+    likeness: float = 1.0
 
 
 @dataclass
 class Questions:
-    """An index of evaluation questions: for each length of run, its hash and the question."""
+    """An index of evaluation questions: for each length of run, its hash and the question; and pieces of long ones."""
 
     ngram: int = 13
+    likeness: float = 0.0  # 0: near-duplicates are not looked for
     items: int = 0
     too_short: int = 0
     _runs: dict[int, dict[int, Item]] = field(default_factory=dict)
     _sorted: dict[int, Hashes] = field(default_factory=dict)
+    _long: list[tuple[Item, Hashes]] = field(default_factory=list)
+    _pieces: _Pieces | None = None
 
     def add(self, item: Item) -> None:
         """Take a question into the index."""
@@ -69,23 +86,31 @@ class Questions:
         self._sorted.clear()
         length = min(len(words), self.ngram)
         known = self._runs.setdefault(length, {})
-        for run in shingles.runs(shingles.hashes(words), length).tolist():
+        of_words = shingles.hashes(words)
+        for run in shingles.runs(of_words, length).tolist():
             known.setdefault(run, item)
+        if self.likeness and len(words) >= LONG:
+            self._pieces = None
+            self._long.append((item, shingles.runs(of_words, PIECE)))
 
     def hits(self, text: str) -> list[Hit]:
         """Return the questions found in a text, each once, in the order of the text."""
-        of_words = shingles.hashes(shingles.words(text))
+        of_words = shingles.text_hashes(text)
         places: dict[Item, tuple[int, int]] = {}
         for length, runs in shingles.runs_of_each_length(of_words, max(self._runs, default=0)):
             if length in self._runs:
                 for position, item in self._found(shingles.scramble(runs), length):
                     places.setdefault(item, (position, length))
-        if not places:
+        near = {found[0]: found for found in self._near(of_words) if found[0] not in places} if self._long else {}
+        if not places and not near:
             return []
         # Folding can change how many words there are only for rare compatibility characters; the excerpt may then
         # start a word too early or too late, the hit itself is certain.
         spans = [match.span() for match in re.finditer(shingles.WORD, text)]
-        return [_hit(text, spans, item, *place) for item, place in sorted(places.items(), key=lambda pair: pair[1])]
+        found = [(place, _hit(text, spans, item, *place, 1.0)) for item, place in places.items()]
+        found += [((start, length), _hit(text, spans, item, start, length, share))
+                  for item, start, length, share in near.values()]  # fmt: skip
+        return [hit for _, hit in sorted(found, key=lambda pair: (pair[0], pair[1].item.file, pair[1].item.line))]
 
     def _found(self, runs: Hashes, length: int) -> Iterator[tuple[int, Item]]:
         import numpy as np
@@ -98,19 +123,118 @@ class Questions:
         for position in np.flatnonzero(known[nearest] == runs).tolist():
             yield position, self._runs[length][int(runs[position])]
 
+    def _near(self, of_words: Hashes) -> Iterator[tuple[Item, int, int, float]]:
+        """Yield questions of which a stretch of the text holds enough pieces: item, first word, words, share."""
+        if self._pieces is None:
+            self._pieces = _Pieces([pieces for _, pieces in self._long])
+        for number, start, length, share in self._pieces.near(shingles.runs(of_words, PIECE), self.likeness):
+            yield self._long[number][0], start, length, share
 
-def index(paths: Sequence[Path | str], ngram: int = 13) -> Questions:
+
+class _Pieces:
+    """The pieces of all long questions, sorted, with the questions that hold each."""
+
+    def __init__(self, of_each: Sequence[Hashes]) -> None:
+        import numpy as np
+
+        unique = [np.unique(pieces) for pieces in of_each]
+        self._sizes = np.array([len(pieces) for pieces in unique])
+        pieces = np.concatenate(unique)
+        owners = np.repeat(np.arange(len(unique)), self._sizes)
+        order = np.argsort(pieces, kind="stable")
+        self._pieces, self._owners = pieces[order], owners[order]
+        self._keys, self._starts = np.unique(self._pieces, return_index=True)
+        self._ends = np.append(self._starts[1:], len(self._pieces))
+
+    def near(self, runs: Hashes, likeness: float) -> Iterator[tuple[int, int, int, float]]:
+        """Yield number of question, first word, number of words and share of pieces found."""
+        import numpy as np
+
+        nearest = np.minimum(np.searchsorted(self._keys, runs), len(self._keys) - 1)
+        places = np.flatnonzero(self._keys[nearest] == runs)
+        if not len(places):
+            return
+        keys = nearest[places]
+        counts = self._ends[keys] - self._starts[keys]
+        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        owners = self._owners[np.repeat(self._starts[keys], counts) + offsets]
+        pieces, positions = np.repeat(keys, counts), np.repeat(places, counts)
+        # At least so many places must match before the pieces themselves are counted.
+        enough = np.bincount(owners, minlength=len(self._sizes)) >= likeness * self._sizes
+        for owner in np.flatnonzero(enough & (self._sizes > 0)).tolist():
+            mine = owners == owner
+            found = _densest(positions[mine], pieces[mine], int(self._sizes[owner]))
+            if found[2] >= likeness:
+                yield owner, found[0], found[1], found[2]
+
+
+def _densest(positions: NDArray[np.int64], pieces: NDArray[np.int64], size: int) -> tuple[int, int, float]:
+    """Return first word, words and share of pieces of the stretch, twice as long as the question, that holds most."""
+    import numpy as np
+
+    width = 2 * (size + PIECE)
+    best = (0, 0, 0.0)
+    for start in range(len(positions)):
+        end = int(np.searchsorted(positions, positions[start] + width))
+        if (end - start) / size <= best[2]:
+            continue
+        share = len(np.unique(pieces[start:end])) / size
+        if share > best[2]:
+            best = (int(positions[start]), int(positions[end - 1] - positions[start]) + PIECE, share)
+    return best
+
+
+def index(
+    paths: Sequence[Path | str], ngram: int = 13, *, likeness: float = 0.0, columns: Iterable[str] = ()
+) -> Questions:
     """Return the questions of evaluation files (JSON lines), or of all such files in folders.
+
+    `columns` are searched for besides the questions' own: answers, say.
 
     Raises: UserError with `file:line` for a corrupt line.
     """
-    questions = Questions(ngram)
+    questions = Questions(ngram, likeness)
+    further = tuple(columns)
     for path in paths:
         for file in files(Path(path)):
             for line, row in numbered_rows(file):
-                for text in texts(row):
+                for text in texts(row, further):
                     questions.add(Item(str(file), line, text))
     return questions
+
+
+def save(questions: Questions, path: Path) -> None:
+    """Write an index for worker processes."""
+    from data_prep.engine.phases import replacing
+
+    with replacing(path) as stream:
+        pickle.dump(questions, stream, protocol=5)
+
+
+def load(path: Path) -> Questions:
+    """Return an index that `save` wrote."""
+    with path.open("rb") as stream:
+        found: Questions = pickle.load(stream)
+    return found
+
+
+def check(questions: Questions, listed: list[dict[str, Any]]) -> Callable[[Document], Drop | None]:
+    """Return a check that drops documents with evaluation questions in them and lists each hit with both texts."""
+
+    def checked(document: Document) -> Drop | None:
+        hits = questions.hits(document.text)
+        listed.extend(
+            {"document": document.id, "excerpt": hit.excerpt, "shared": hit.shared,
+             "evaluation": f"{hit.item.file}:{hit.item.line}", "question": hit.item.text,
+             "likeness": round(hit.likeness, 3)}
+            for hit in hits
+        )  # fmt: skip
+        if not hits:
+            return None
+        last = hits[-1].item
+        return Drop("contaminated", f"{len(hits)} evaluation questions, such as {last.file}:{last.line}")
+
+    return checked
 
 
 def files(path: Path) -> list[Path]:
@@ -120,9 +244,10 @@ def files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*.jsonl*") if file.name.endswith((".jsonl", ".jsonl.gz")))
 
 
-def texts(row: dict[str, Any]) -> list[str]:
-    """Return what a row asks."""
+def texts(row: dict[str, Any], further: Sequence[str] = ()) -> list[str]:
+    """Return what a row asks, and what stands in further columns."""
     columns = [row[name] for name in QUESTION if name in row] or list(row.values())
+    columns += [row[name] for name in further if name in row and name not in QUESTION]
     return [text for column in columns for text in _strings(column) if text.strip()]
 
 
@@ -140,8 +265,8 @@ def _strings(value: Any) -> Iterator[str]:
                 yield from _strings(item)
 
 
-def _hit(text: str, spans: list[tuple[int, int]], item: Item, position: int, length: int) -> Hit:
+def _hit(text: str, spans: list[tuple[int, int]], item: Item, position: int, length: int, share: float) -> Hit:
     last = min(position + length, len(spans)) - 1
     start, end = spans[min(position, last)][0], spans[last][1]
     shared = " ".join(text[start:end].split())
-    return Hit(item, shared, " ".join(text[max(0, start - CONTEXT) : end + CONTEXT].split()))
+    return Hit(item, shared, " ".join(text[max(0, start - CONTEXT) : end + CONTEXT].split()), share)

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_prep import shingles
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Signatures = NDArray[np.uint32]
 
 RECALL_AT_THRESHOLD = 0.995
+AT_ONCE = 256  # shingles: their products with all functions stay in a core's own cache
 
 
 @dataclass(frozen=True)
@@ -83,20 +85,49 @@ def banding(threshold: float, permutations: int) -> tuple[int, int]:
 
 
 def signatures(sets: Sequence[shingles.Hashes], permutations: int) -> Signatures:
-    """Return the minima of each set under `permutations` hash functions, shape (sets, permutations).
+    """Return the minima of each set under `permutations` hash functions, shape (sets, permutations)."""
+    import numpy as np
 
-    Multiply-shift hashing (Dietzfelbinger et al. 1997) of 64-bit shingle hashes to 32 bits.
+    result = np.zeros((len(sets), permutations), dtype=np.uint32)
+    for row, members in enumerate(sets):
+        result[row] = minima(members, permutations)
+    return result
+
+
+def minima(members: NDArray[Any], permutations: int) -> Signatures:
+    """Return the minimum of a set of 32- or 64-bit shingle hashes under each of `permutations` hash functions.
+
+    Multiply-shift hashing (Dietzfelbinger et al. 1997) to 32 bits. The minima of an empty set are the largest number.
     """
     import numpy as np
 
+    factors, offsets = _functions(permutations)
+    least = np.full(permutations, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
+    for start in range(0, len(members), AT_ONCE):
+        part = members[None, start : start + AT_ONCE] * factors  # (permutations, shingles): one function a row
+        part += offsets
+        np.minimum(least, part.min(axis=1), out=least)
+    return (least >> np.uint64(32)).astype(np.uint32)
+
+
+@lru_cache(maxsize=4)
+def _functions(permutations: int) -> tuple[Any, Any]:
+    """Return factor and offset of each hash function, shape (permutations, 1)."""
+    import numpy as np
+
     seeds = shingles.scramble(np.arange(1, 2 * permutations + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-    factors, offsets = seeds[:permutations] | np.uint64(1), seeds[permutations:]
-    result = np.full((len(sets), permutations), 0xFFFFFFFF, dtype=np.uint32)
-    for row, members in enumerate(sets):
-        for start in range(0, len(members), 2048):
-            part = members[start : start + 2048, None] * factors + offsets
-            np.minimum(result[row], (part.min(axis=0) >> np.uint64(32)).astype(np.uint32), out=result[row])
-    return result
+    return (seeds[:permutations] | np.uint64(1))[:, None], seeds[permutations:][:, None]
+
+
+def band_keys(members: NDArray[np.uint32], bands: int, rows: int) -> NDArray[np.uint64]:
+    """Return a 64-bit key for each band of a set's signature; equal bands have equal keys, whichever text has them."""
+    import numpy as np
+
+    signature = minima(members, bands * rows).reshape(bands, rows).astype(np.uint64)
+    keys = np.arange(1, bands + 1, dtype=np.uint64)
+    for row in range(rows):
+        keys = shingles.scramble(keys * np.uint64(0x9E3779B97F4A7C15) + signature[:, row])
+    return keys
 
 
 def _candidates(minima: Signatures, threshold: float) -> Iterator[tuple[int, int]]:

@@ -1,10 +1,10 @@
-"""What happened to which document: counts by step and reason, examples, and the dropped documents themselves."""
+"""What happened to which document: counts by step and reason, and examples; of one shard, or of all put together."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,71 +32,91 @@ class Step:
         """Return the step for funnel.json."""
         return {**dataclasses.asdict(self), "dropped": dict(sorted(self.dropped.items()))}
 
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Put another shard's counts of this step on top."""
+        for name in ("documents_in", "documents_out", "words_out", "changed"):
+            setattr(self, name, getattr(self, name) + row[name])
+        self.dropped.update(row["dropped"])
+        for reason, examples in row["examples"].items():
+            mine = self.examples.setdefault(reason, [])
+            mine += examples[: EXAMPLES - len(mine)]
+
+    def drop(self, document: Document, drop: Drop) -> dict[str, Any]:
+        """Count a dropped document; return the row to keep of it.
+
+        Its text is redacted: a document that was dropped before personal data were looked for must not carry them into
+        a file that people look at.
+        """
+        self.dropped[drop.reason] += 1
+        document.text, _ = personal_data.redact(document.text)
+        examples = self.examples.setdefault(drop.reason, [])
+        if len(examples) < EXAMPLES:
+            examples.append({"id": document.id, "detail": drop.detail, "text": document.text[:EXCERPT]})
+        return {**dataclasses.asdict(document), "step": self.name, "reason": drop.reason, "detail": drop.detail}
+
 
 class Funnel:
-    """Takes documents through steps and remembers what each step did.
+    """Takes documents one by one through a chain of checks; `write_dropped` gets each one that a check drops."""
 
-    `write_dropped` gets every dropped document with its reason. Its text is redacted: a document that was dropped
-    before personal data were looked for must not carry them into a file that people look at.
-    """
-
-    def __init__(self, write_dropped: Callable[[dict[str, Any]], None]) -> None:
-        self.steps: list[Step] = []
+    def __init__(self, chain: Sequence[tuple[str, Check]], write_dropped: Callable[[dict[str, Any]], None]) -> None:
+        self.entry = Step("read")
+        self._chain = [(Step(name), check) for name, check in chain]
         self._write_dropped = write_dropped
-        self._words: dict[str, int] = {}
 
-    def read(self, documents: Iterable[Document]) -> list[Document]:
-        """Note what came in."""
-        kept = list(documents)
-        self._close(Step("read", len(kept)), kept)
-        return kept
-
-    def step(self, name: str, documents: list[Document], check: Check) -> list[Document]:
-        """Return the documents that a check keeps."""
-        step, kept = Step(name, len(documents)), []
-        for document in documents:
+    def keeps(self, document: Document) -> bool:
+        """Take a document through the chain; tell whether it is left at the end."""
+        words = _enter(self.entry, document)
+        for step, check in self._chain:
+            step.documents_in += 1
             before = document.text
             drop = check(document)
             if drop:
-                self._drop(step, document, drop)
-                continue
-            kept.append(document)
-            if document.text != before:
+                self._write_dropped(step.drop(document, drop))
+                return False
+            # Counted again only where the text changed: a dozen steps would otherwise split each text a dozen times.
+            if document.text is not before and document.text != before:
                 step.changed += 1
-                del self._words[document.id]
-        return self._close(step, kept)
+                words = len(document.text.split())
+            step.documents_out += 1
+            step.words_out += words
+        return True
 
-    def _drop(self, step: Step, document: Document, drop: Drop) -> None:
-        step.dropped[drop.reason] += 1
-        document.text, _ = personal_data.redact(document.text)
-        examples = step.examples.setdefault(drop.reason, [])
-        if len(examples) < EXAMPLES:
-            examples.append({"id": document.id, "detail": drop.detail, "text": document.text[:EXCERPT]})
-        row = dataclasses.asdict(document)
-        self._write_dropped({**row, "step": step.name, "reason": drop.reason, "detail": drop.detail})
+    def rows(self) -> list[dict[str, Any]]:
+        """Return each step's counts, the entry first."""
+        return [step.row() for step in (self.entry, *(step for step, _ in self._chain))]
 
-    def _close(self, step: Step, kept: list[Document]) -> list[Document]:
-        step.documents_out = len(kept)
-        # Counted again only where the text changed: a dozen steps would otherwise split each text a dozen times.
-        for document in kept:
-            if document.id not in self._words:
-                self._words[document.id] = len(document.text.split())
-        step.words_out = sum(self._words[document.id] for document in kept)
-        self.steps.append(step)
-        return kept
 
-    def reasons(self) -> Counter[str]:
-        """Return how many documents were dropped for which reason, over all steps."""
-        total: Counter[str] = Counter()
-        for step in self.steps:
-            total.update(step.dropped)
-        return total
+def _enter(entry: Step, document: Document) -> int:
+    words = len(document.text.split())
+    entry.documents_in += 1
+    entry.documents_out += 1
+    entry.words_out += words
+    return words
 
-    def table(self) -> str:
-        """Return the funnel as lines for a terminal."""
-        lines = [f"{'step':<20} {'documents':>10} {'words':>12}  dropped, repaired"]
-        for step in self.steps:
-            said = [f"{reason} {count}" for reason, count in step.dropped.most_common()]
-            said += [f"{step.changed} repaired"] if step.changed else []
-            lines.append(f"{step.name:<20} {step.documents_out:>10,} {step.words_out:>12,}  {', '.join(said)}".rstrip())
-        return "\n".join(lines)
+
+def summed(shards: Iterable[Sequence[Mapping[str, Any]]]) -> list[Step]:
+    """Return the steps of a pass over all shards, given each shard's rows in order."""
+    steps: list[Step] = []
+    for rows in shards:
+        steps = steps or [Step(row["name"]) for row in rows]
+        for step, row in zip(steps, rows, strict=True):
+            step.add(row)
+    return steps
+
+
+def reasons(steps: Iterable[Step]) -> Counter[str]:
+    """Return how many documents were dropped for which reason, over all steps."""
+    total: Counter[str] = Counter()
+    for step in steps:
+        total.update(step.dropped)
+    return total
+
+
+def table(steps: Iterable[Step]) -> str:
+    """Return the funnel as lines for a terminal."""
+    lines = [f"{'step':<20} {'documents':>10} {'words':>12}  dropped, repaired"]
+    for step in steps:
+        said = [f"{reason} {count}" for reason, count in step.dropped.most_common()]
+        said += [f"{step.changed} repaired"] if step.changed else []
+        lines.append(f"{step.name:<20} {step.documents_out:>10,} {step.words_out:>12,}  {', '.join(said)}".rstrip())
+    return "\n".join(lines)

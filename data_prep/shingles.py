@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -35,14 +36,21 @@ class _WordHashes(dict[str, int]):
 _table = _WordHashes()
 
 
+@lru_cache(maxsize=2)
 def words(text: str) -> list[str]:
-    """Return the words of a text, folded."""
+    """Return the words of a text, folded; a dozen steps ask for those of one text, so do not change the list."""
     return WORD.findall(fold(text))
 
 
 def fold(text: str) -> str:
     """Return a text in lower case and compatibility form."""
     return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+
+
+@lru_cache(maxsize=1)
+def text_hashes(text: str) -> Hashes:
+    """Return one hash for each word of a text; do not change the array."""
+    return hashes(words(text))
 
 
 def hashes(folded: list[str]) -> Hashes:

@@ -7,31 +7,28 @@ the better copy otherwise. Every document that goes is counted with its reason.
 
 Into `output_dir`: `train.jsonl`, `validation.jsonl`, `test.jsonl` (Document rows); `dropped.jsonl` (Document rows with
 `step`, `reason`, `detail`); `unreadable.jsonl` (files and rows that no document came from); `contamination.jsonl` (each
-evaluation question found, with both texts); `funnel.json` and `report.html`.
+evaluation question found, with both texts); `funnel.json`, `report.html` and the data card `README.md`.
 
-Left out: documents are held in memory; mixtures and tokenising.
+The work is done shard by shard (`data_prep.corpus`) by any number of workers: memory does not grow with the corpus, the
+same bytes come out of any number, and a run that was killed goes on at the first unfinished shard.
+
+Left out: mixtures (`stage: mixture`) and tokenising (`stage: tokens`).
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 
 from data_prep import filters
-from recipes.errors import UserError
-from recipes.sections import Fault, InputPath, Section, StageRecipe, shipped
+from data_prep.inputs import Input
+from data_prep.inputs import faults as input_faults
+from recipes.sections import Fault, InputPath, Section, StageRecipe
 
 if TYPE_CHECKING:
     Filters = Section
-    from data_prep.dedup import Found
-    from data_prep.funnel import Funnel
-    from data_prep.readers import Skipped
-    from data_prep.records import Document
 else:
     # One optional section for each file in data_prep/filters.
     Filters = create_model(
@@ -41,14 +38,22 @@ else:
     )
 
 
-class Input(Section):
-    """A file, or a folder with all files below it."""
+class Banded(Section):
+    """MinHash locality-sensitive hashing: the banding is computed from the threshold."""
 
-    path: InputPath
-    name: str = Field(
-        default="", description="Stands for the path in ids and sources; by default the path's last part."
-    )
-    license: str = Field(default="", description="For documents that do not name their own.")
+    threshold: float = Field(default=0.8, gt=0, le=1, description="Jaccard index of word shingles.")
+
+    def banding(self, permutations: int) -> tuple[int, int]:
+        """Return (bands, rows a band)."""
+        from data_prep import dedup
+
+        return dedup.banding(self.threshold, permutations)
+
+
+class Paragraphs(Banded):
+    """Paragraphs that stand in several documents are left only where they come first."""
+
+    min_words: int = Field(default=30, ge=5, description="Shorter paragraphs are left alone.")
 
 
 class Deduplicate(Section):
@@ -57,13 +62,43 @@ class Deduplicate(Section):
     threshold: float = Field(default=0.8, gt=0, le=1)
     shingle: int = Field(default=5, ge=1, description="Words in a shingle.")
     permutations: int = Field(default=128, ge=16, le=1024, description="Length of a MinHash signature.")
+    bands: int | None = Field(default=None, ge=1, description="By default computed from the threshold.")
+    keep: Literal["longest", "first"] = Field(
+        default="longest", description="The best copy: the one with the most words, or the first, as inputs are listed."
+    )
+    paragraphs: Paragraphs | None = None
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.bands and self.permutations % self.bands:
+            raise ValueError(f"bands {self.bands} does not divide permutations {self.permutations}")
+        return self
+
+    def banding(self) -> tuple[int, int]:
+        """Return (bands, rows a band)."""
+        from data_prep import dedup
+
+        if self.bands:
+            return self.bands, self.permutations // self.bands
+        return dedup.banding(self.threshold, self.permutations)
 
 
 class Split(Section):
-    """Shares of the near-duplicate clusters that are held back."""
+    """Shares that are held back; near-duplicates always stand on one side."""
 
     validation: float = Field(default=0.05, ge=0, lt=1)
     test: float = Field(default=0.05, ge=0, lt=1)
+    by: Literal["document", "source"] = Field(
+        default="document", description="source: all documents of a source, too, stand on one side."
+    )
+
+
+class Engine(Section):
+    """Who does the work; none of this changes what comes out."""
+
+    workers: int = Field(default=0, ge=0, description="Processes on this machine; 0: one for each core.")
+    scheduler: str = Field(default="", description="Address of a Dask scheduler whose workers see the same files.")
+    shard_bytes: int = Field(default=32 * 2**20, ge=2**16, description="Input bytes that are one task.")
 
 
 class Recipe(StageRecipe):
@@ -72,238 +107,48 @@ class Recipe(StageRecipe):
     stage: Literal["corpus"] = "corpus"
     inputs: list[Input] = Field(min_length=1)
     strict: bool = Field(default=False, description="Stop at the first file or row that cannot be read.")
+    forget: InputPath | None = Field(default=None, description="A block list that `tuneloop forget` wrote.")
     filters: Filters = Field(default_factory=Filters)
     deduplicate: Deduplicate | None = Deduplicate()
     decontaminate: list[InputPath] = Field(
         default_factory=list, description="Evaluation files (JSON lines) or folders."
     )
     decontaminate_ngram: int = Field(default=13, ge=5, description="Words in a run that gives a question away.")
+    decontaminate_likeness: float = Field(
+        default=0.8, ge=0, le=1, description="Share of a question's three-word pieces that gives it away; 0: off."
+    )
+    decontaminate_columns: list[str] = Field(
+        default_factory=list,
+        description="Columns of evaluation rows to look for besides the questions, such as answer.",
+    )
     split: Split = Split()
+    engine: Engine = Engine()
+
+    cosmetic: ClassVar[frozenset[str]] = frozenset({"output_dir", "engine"})
 
     def faults(self) -> list[Fault]:
-        """Refuse splits that leave nothing to train on, and inputs that cannot be told apart."""
-        found = []
+        """Refuse splits that leave nothing to train on, and inputs that cannot be told apart or read as told."""
+        found = [fault for index, item in enumerate(self.inputs) for fault in input_faults(item, ("inputs", index))]
         if self.split.validation + self.split.test >= 1:
             held_back = f"validation {self.split.validation:g} and test {self.split.test:g} leave nothing to train on"
             found.append(Fault(("split",), held_back, "shares that add up to less than 1"))
-        names = Counter(_name(item) for item in self.inputs)
+        names = Counter(item.called() for item in self.inputs)
         for index, item in enumerate(self.inputs):
-            if names[_name(item)] > 1:
-                what = f"{names[_name(item)]} inputs are called {_name(item)}"
+            if names[item.called()] > 1:
+                what = f"{names[item.called()]} inputs are called {item.called()}"
                 found.append(Fault(("inputs", index), what, "a `name` of its own for each"))
+        for name in filters.chosen(self.filters):
+            module = filters.modules()[name]
+            if hasattr(module, "faults"):
+                found += [Fault(("filters", name, *fault.key), fault.what, fault.write)
+                          for fault in module.faults(getattr(self.filters, name))]  # fmt: skip
         return found
 
 
 def run(recipe: Recipe) -> None:
     """Write the corpus."""
-    from data_prep.funnel import Funnel
-    from data_prep.records import writer
+    from data_prep.corpus import making
     from recipes import artifact
 
     with artifact.writing(recipe) as work:
-        with writer(work.path / "dropped.jsonl") as write_dropped:
-            funnel = Funnel(write_dropped)
-            skipped: list[Skipped] = []
-            documents = funnel.read(_read(recipe, skipped))
-            if not documents:
-                raise _nothing_read(recipe, skipped)
-            for name, make in filters.chain(dict(recipe.filters)):
-                documents = funnel.step(name, documents, make(documents))
-            documents, hits, evaluation = _decontaminated(recipe, funnel, documents)
-            documents, clusters, alike = _deduplicated(recipe, funnel, documents)
-        sides = _split(recipe, documents, clusters)
-        if not sides["train"]:
-            raise _nothing_left(funnel)
-        summary = _summary(funnel, sides, skipped, alike, hits, evaluation)
-        _write(work.path, sides, skipped, hits, summary)
-        work.metrics.update(_metrics(summary))
-        print(funnel.table())
-        print(", ".join(f"{side} {len(rows):,}" for side, rows in sides.items()) + f"; {len(skipped)} not readable")
-
-
-def _name(item: Input) -> str:
-    return item.name or Path(item.path).resolve().name
-
-
-def _read(recipe: Recipe, skipped: list[Skipped]) -> Iterator[Document]:
-    """Yield the documents of all inputs; what cannot be read is noted, or stops the stage."""
-    from data_prep import readers
-
-    for item in recipe.inputs:
-        for found in readers.read(shipped(item.path), _name(item), item.license):
-            if not isinstance(found, readers.Skipped):
-                yield found
-            elif recipe.strict:
-                where = f"{item.path}/{found.path}" + (f":{found.row}" if found.row else "")
-                raise UserError(where, found.reason, "repair or remove it, or write strict: false")
-            else:
-                skipped.append(found)
-
-
-def _deduplicated(
-    recipe: Recipe, funnel: Funnel, documents: list[Document]
-) -> tuple[list[Document], dict[str, str], list[dict[str, Any]]]:
-    """Return the documents without copies, the cluster of each, and a few pairs to show."""
-    from data_prep import dedup
-    from data_prep.filters import Drop
-
-    settings = recipe.deduplicate
-    if settings is None:
-        return documents, {}, []
-    found = dedup.find(
-        [document.text for document in documents],
-        settings.threshold,
-        shingle=settings.shingle,
-        permutations=settings.permutations,
-    )
-    index = {document.id: position for position, document in enumerate(documents)}
-
-    def check(document: Document) -> Drop | None:
-        twin = found.twins.get(index[document.id])
-        if not twin:
-            return None
-        reason = "exact_duplicate" if twin.exact else "near_duplicate"
-        return Drop(reason, f"{documents[twin.kept].id} is {twin.likeness:.2f} alike")
-
-    clusters = {document.id: documents[root].id for document, root in zip(documents, found.cluster, strict=True)}
-    alike = _pairs(documents, found)
-    return funnel.step("deduplicate", documents, check), clusters, alike
-
-
-def _pairs(documents: list[Document], found: Found, shown: int = 5) -> list[dict[str, Any]]:
-    """Return the near-duplicates that are least alike: the ones to look at when the threshold is in doubt."""
-    near = sorted((twin.likeness, index) for index, twin in found.twins.items() if not twin.exact)
-    return [
-        {"likeness": round(likeness, 3), "dropped": _excerpt(documents[index]),
-         "kept": _excerpt(documents[found.twins[index].kept])}
-        for likeness, index in near[:shown]
-    ]  # fmt: skip
-
-
-def _excerpt(document: Document) -> dict[str, str]:
-    return {"id": document.id, "text": document.text[:400]}
-
-
-def _decontaminated(
-    recipe: Recipe, funnel: Funnel, documents: list[Document]
-) -> tuple[list[Document], list[dict[str, Any]], dict[str, int]]:
-    """Return the documents without evaluation questions, each hit with both texts, and what was searched for."""
-    from data_prep import decontaminate
-    from data_prep.filters import Drop
-
-    if not recipe.decontaminate:
-        return documents, [], {}
-    questions = decontaminate.index([shipped(path) for path in recipe.decontaminate], recipe.decontaminate_ngram)
-    listed: list[dict[str, Any]] = []
-
-    def check(document: Document) -> Drop | None:
-        hits = questions.hits(document.text)
-        for hit in hits:
-            place = f"{hit.item.file}:{hit.item.line}"
-            listed.append({"document": document.id, "excerpt": hit.excerpt, "shared": hit.shared,
-                           "evaluation": place, "question": hit.item.text})  # fmt: skip
-        return Drop("contaminated", f"{len(hits)} evaluation questions, such as {place}") if hits else None
-
-    counts = {"questions": questions.items, "too_short_to_search_for": questions.too_short}
-    return funnel.step("decontaminate", documents, check), listed, counts
-
-
-def _split(recipe: Recipe, documents: list[Document], clusters: dict[str, str]) -> dict[str, list[Document]]:
-    from data_prep import split
-
-    sides: dict[str, list[Document]] = {side: [] for side in split.SIDES}
-    for document in documents:
-        cluster = clusters.get(document.id, document.id)
-        shares = recipe.split.model_dump()
-        sides[split.side(cluster, **shares, seed=recipe.seed)].append(document)
-    return sides
-
-
-def _summary(
-    funnel: Funnel,
-    sides: dict[str, list[Document]],
-    skipped: list[Skipped],
-    alike: list[dict[str, Any]],
-    hits: list[dict[str, Any]],
-    evaluation: dict[str, int],
-) -> dict[str, Any]:
-    """Return everything that funnel.json and the report say."""
-    kept = [document for rows in sides.values() for document in rows]
-    redacted: Counter[str] = Counter()
-    for document in kept:
-        redacted.update(document.meta.get("redacted", {}))
-    return {
-        "steps": [step.row() for step in funnel.steps],
-        "reasons": dict(sorted(funnel.reasons().items())),
-        "unreadable": dict(sorted(Counter(item.reason for item in skipped).items())),
-        "sides": {side: _size(rows) for side, rows in sides.items()},
-        "sources": {source: _size(rows) for source, rows in _by_source(kept).items()},
-        "languages": dict(sorted(Counter(document.meta.get("language", "not asked") for document in kept).items())),
-        "licenses": dict(sorted(Counter(document.license or "not stated" for document in kept).items())),
-        "redacted": dict(sorted(redacted.items())),
-        "lengths": [len(document.text.split()) for document in kept],
-        "alike": alike,
-        "contamination": {**evaluation, "found": len(hits), "shown": hits[:20]},
-    }
-
-
-def _by_source(documents: list[Document]) -> dict[str, list[Document]]:
-    sources: dict[str, list[Document]] = {}
-    for document in documents:
-        sources.setdefault(document.source, []).append(document)
-    return dict(sorted(sources.items()))
-
-
-def _size(documents: list[Document]) -> dict[str, int]:
-    return {
-        "documents": len(documents),
-        "words": sum(len(document.text.split()) for document in documents),
-        "bytes": sum(len(document.text.encode("utf-8", "replace")) for document in documents),
-    }
-
-
-def _write(
-    folder: Path,
-    sides: dict[str, list[Document]],
-    skipped: list[Skipped],
-    hits: list[dict[str, Any]],
-    summary: dict[str, Any],
-) -> None:
-    from data_prep import report
-    from data_prep.records import write_rows
-
-    for side, rows in sides.items():
-        write_rows(folder / f"{side}.jsonl", rows)
-    write_rows(folder / "unreadable.jsonl", skipped)
-    write_rows(folder / "contamination.jsonl", hits)
-    counted = {key: value for key, value in summary.items() if key != "lengths"}
-    # Half a surrogate pair, from JSON or from a file's name, cannot be written as UTF-8.
-    said = json.dumps(counted, ensure_ascii=False, indent=1) + "\n"
-    (folder / "funnel.json").write_text(said, encoding="utf-8", errors="replace")
-    (folder / "report.html").write_text(report.page(summary), encoding="utf-8", errors="replace")
-
-
-def _metrics(summary: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "documents_read": summary["steps"][0]["documents_out"],
-        "documents_kept": sum(side["documents"] for side in summary["sides"].values()),
-        "unreadable": sum(summary["unreadable"].values()),
-        "dropped": summary["reasons"],
-        "redacted": summary["redacted"],
-        "evaluation_questions_found": summary["contamination"]["found"],
-        "sides": summary["sides"],
-    }
-
-
-def _nothing_read(recipe: Recipe, skipped: list[Skipped]) -> UserError:
-    where = ", ".join(item.path for item in recipe.inputs)
-    seen = Counter(item.reason for item in skipped).most_common(3)
-    what = "; ".join(f"{count} x {reason}" for reason, count in seen) or "no file in it"
-    return UserError(
-        where, f"not one document could be read ({what})", "a path with text, Markdown, HTML, PDF or JSONL files"
-    )
-
-
-def _nothing_left(funnel: Funnel) -> UserError:
-    top = ", ".join(f"{reason} {count}" for reason, count in funnel.reasons().most_common(3)) or "all held back"
-    return UserError("filters", f"no document is left to train on ({top})", "weaker filters or a smaller split")
+        making.make(recipe, work)

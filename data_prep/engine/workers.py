@@ -1,0 +1,178 @@
+"""Who does the tasks: this process, processes on this machine, or the workers of a Dask cluster.
+
+Data never passes through here, only a task's arguments and its small result; on a cluster all machines see the same
+files. A worker that dies (out of memory, a machine that goes away) has its tasks done again by another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from recipes.errors import UserError
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+ATTEMPTS = 3  # of a task whose worker died
+_LONGEST_WAIT = 30.0  # seconds for a cluster to answer
+
+
+class Workers(Protocol):
+    """Runs calls; yields each one's number and result in the order in which they end."""
+
+    count: int
+
+    def map(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
+        """Run all calls; an exception of one ends the rest."""
+        ...
+
+
+@contextlib.contextmanager
+def opened(count: int, scheduler: str = "") -> Iterator[Workers]:
+    """Yield `count` local workers (0: one for each core), or those of the Dask scheduler at an address.
+
+    Raises: UserError when no scheduler answers there, or Dask is not installed.
+    """
+    if scheduler:
+        with _dask(scheduler) as workers:
+            yield workers
+        return
+    local = _Processes(count or cores())
+    try:
+        yield local
+    finally:
+        local.close()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Processes:
+    """Processes on this machine, started when a phase has more than one task; a single task is done right here."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: Any = None
+
+    def map(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
+        """Run all calls."""
+        if self.count == 1 or len(calls) <= 1:
+            for index, (function, arguments) in enumerate(calls):
+                yield index, function(*arguments)
+            return
+        yield from self._in_pool(dict(enumerate(calls)))
+
+    def _in_pool(self, todo: dict[int, Call]) -> Iterator[tuple[int, Any]]:
+        from concurrent.futures import as_completed
+        from concurrent.futures.process import BrokenProcessPool
+
+        for attempt in range(1, ATTEMPTS + 1):
+            pool = self._started()
+            futures = {pool.submit(function, *arguments): index for index, (function, arguments) in todo.items()}
+            try:
+                for future in as_completed(futures):
+                    index = futures[future]
+                    result = future.result()
+                    del todo[index]
+                    yield index, result
+                return
+            except BrokenProcessPool as error:
+                self.close()
+                if attempt == ATTEMPTS:
+                    raise _lost() from error
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+
+    def _started(self) -> Any:
+        if self._pool is None:
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+
+            # Forked from a server that holds no lock, thread or random state of ours.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["data_prep.corpus.preloaded"])
+            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_end_with_parent)
+        return self._pool
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def _end_with_parent() -> None:
+    """End this worker soon after the run that it works for, however that ended."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run itself stops its workers
+    server = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _lost() -> UserError:
+    error = UserError(
+        "engine.workers",
+        f"worker processes were ended from outside {ATTEMPTS} times (out of memory?)",
+        "fewer workers or smaller engine.shard_bytes, then the same command again: finished shards are kept",
+    )
+    error.code = 1
+    return error
+
+
+class _Dask:
+    """The workers of a Dask cluster."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.count = len(client.scheduler_info()["workers"])
+
+    def map(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
+        """Run all calls; Dask does those of a lost worker again."""
+        from distributed import as_completed
+
+        futures = {
+            self._client.submit(function, *arguments, pure=False, retries=0): index
+            for index, (function, arguments) in enumerate(calls)
+        }
+        try:
+            for future in as_completed(list(futures)):
+                yield futures[future], future.result()
+        finally:
+            self._client.cancel(list(futures))
+
+
+@contextlib.contextmanager
+def _dask(address: str) -> Iterator[_Dask]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UserError(
+            "engine.scheduler", "Dask is not installed", 'pip install "tuneloop[cluster]" here and on each worker'
+        ) from error
+    try:
+        client = Client(address, timeout=_LONGEST_WAIT, set_as_default=False)
+        client.wait_for_workers(1, timeout=_LONGEST_WAIT)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UserError(
+            "engine.scheduler",
+            f"no Dask cluster with workers answers at {address} ({error})",
+            "start `dask scheduler` and `dask worker ADDRESS`, or leave the key out to work on this machine",
+        ) from error
+    try:
+        yield _Dask(client)
+    finally:
+        client.close()
