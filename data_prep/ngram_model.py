@@ -14,8 +14,8 @@ letters.
 
 n-grams are kept in one table an order, found by a hash, so that a text is scored in a few NumPy operations for each
 order. Two n-grams with the same place in the table: the more frequent one stays, the other counts as not seen. A table
-has at least four places for each n-gram, so at most one in nine is lost, of the rarest; probabilities then add up to a little less
-than 1, and perplexity is a little too high, for every text alike.
+has at least four places for each n-gram, so at most one in nine is lost, of the rarest; probabilities then add up to a
+little less than 1, and perplexity is a little too high, for every text alike.
 
 A model is saved as one .npz file. Left out: words as units, and reference texts beyond `LIMIT` bytes (the rest is not
 read).

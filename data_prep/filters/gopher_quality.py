@@ -36,7 +36,7 @@ _ALL = bytes(range(128))
 _NO_LETTERS = _ALL.translate(None, _LETTERS + _BLANKS)
 _MARKS = _ALL.translate(None, _LETTERS + _DIGITS + _BLANKS)
 # What stays one token: an address, a number with its separators, a dotted name; dots, dashes and lines drawn with them.
-_TOGETHER = re.compile(rb"(?<=https:|.http:)//\S+|(?<=\d)[.,:/](?=\d)|(?<=\w)[._@'\x7f](?=\w)|([-=.|~+])(?=\1)")
+_TOGETHER = re.compile(rb"(?<=http|ttps)://\S+|(?<=\d)[.,:/](?=\d)|(?<=\w)[._@'\x7f](?=\w)|([-=.|~+])(?=\1)")
 _MARKS_TO_BLANKS = bytes.maketrans(_MARKS, b" " * len(_MARKS))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from data_prep import filters
-from data_prep.filters import Drop, gopher_repetition
+from data_prep.filters import Drop
 from data_prep.records import Document
 
 # An ordinary text: 60 words, every sentence different.
@@ -19,15 +20,13 @@ GOOD = (
     "early in the morning and cover its roots with leaves before the first frost. Visitors often ask why the plant "
     "turns bright in autumn, and the answer is that its leaves lose their green with every cold night that passes."
 )
-PLAIN = dict.fromkeys(filters.modules())
 
 
 def check(name: str, text: str, others: Sequence[str] = (), **settings: Any) -> tuple[Drop | None, Document]:
     """Return what a filter says of a text, and the document as it left it."""
     document = Document("id", text, "source")
     documents = [document, *(Document(f"other {index}", other, "source") for index, other in enumerate(others))]
-    ((_, make),) = filters.chain({name: filters.modules()[name].Settings(**settings)})
-    return make(documents)(document), document
+    return filters.fitted(name, filters.modules()[name].Settings(**settings), documents)(document), document
 
 
 def reason(name: str, text: str, others: Sequence[str] = (), **settings: Any) -> str | None:
@@ -37,13 +36,21 @@ def reason(name: str, text: str, others: Sequence[str] = (), **settings: Any) ->
 
 def test_the_chain_runs_in_the_order_of_its_steps() -> None:
     assert list(filters.modules()) == [
-        "encoding", "unicode", "whitespace", "boilerplate", "length", "language", "gopher_quality", "gopher_repetition",
-        "off_topic", "personal_data",
+        "missing", "encoding", "unicode", "whitespace", "boilerplate", "template_lines", "links", "length", "language",
+        "symbols", "gopher_quality", "gopher_repetition", "c4_quality", "fineweb_quality", "off_topic", "inappropriate",
+        "perplexity", "personal_data", "special_characters", "lower_case",
     ]  # fmt: skip
-    assert filters.chain(PLAIN) == []
+    chosen = SimpleNamespace(**dict.fromkeys(filters.modules()))
+    assert filters.chosen(chosen) == []
+    chosen.length, chosen.missing = object(), object()
+    assert filters.chosen(chosen) == ["missing", "length"]
 
 
-@pytest.mark.parametrize("name", [name for name in filters.modules() if name != "off_topic"])
+# What changes an ordinary text, or asks for more than its settings can have by default.
+NOT_DEFAULT = {"off_topic", "lower_case", "perplexity", "c4_quality"}
+
+
+@pytest.mark.parametrize("name", [name for name in filters.modules() if name not in NOT_DEFAULT])
 def test_an_ordinary_text_is_kept_as_it_is(name: str) -> None:
     drop, document = check(name, GOOD)
     assert drop is None
@@ -98,86 +105,19 @@ def test_lines_that_repeat_over_a_source_go() -> None:
 
 
 def test_boilerplate_of_one_source_stays_in_another() -> None:
-    make = filters.modules()["boilerplate"]
+    settings = filters.modules()["boilerplate"].Settings()
     line = "Call us if you have any question."
     documents = [Document(str(index), f"{index} is a number\n{line}", "a") for index in range(9)] + [
         Document("x", line, "b")
     ]
-    assert make.fit(make.Settings(), documents)(documents[-1]) is None
+    assert filters.fitted("boilerplate", settings, documents)(documents[-1]) is None
     assert documents[-1].text == line
 
 
 # --- judgements
 
 
-def test_length() -> None:
-    assert check("length", "one two three", min_words=4)[0] == Drop("too_short", "3 words, at least 4")
-    assert check("length", "one two three", min_words=1, max_words=2)[0] == Drop("too_long", "3 words, at most 2")
-    assert reason("length", GOOD, min_words=60) is None
-
-
-QUALITY = {
-    "mean_word_length": "a b c d e f g h i j " * 6,
-    "symbol_to_word_ratio": GOOD + " # # # # # # # #",
-    "alphabetic_words": GOOD + " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18",
-    "stop_words": "Silver fern grows best under tall trees since earth stays moist there. " * 5,
-    "bullet_lines": "\n".join(f"- the {word} of plants" for word in GOOD.split()[:15]),
-    "ellipsis_lines": "\n".join(f"the leaves of {word} and so on" + ("..." if index % 3 == 0 else "") for index, word in
-                                enumerate(GOOD.split()[:12])),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("rule", QUALITY)
-def test_gopher_quality_names_the_rule(rule: str) -> None:
-    assert reason("gopher_quality", QUALITY[rule]) == rule
-
-
-def test_gopher_quality_asks_a_short_text_for_no_stop_words() -> None:
-    assert reason("gopher_quality", "Silver fern grows best under tall trees") is None
-
-
 WORDS = [f"{a}{b}" for a in ("fern", "lily", "rose", "moss", "vine", "pear", "plum", "sage") for b in "abcdefgh"]
-
-
-def _repeating(length: int, times: int, padding: int) -> str:
-    """Return a run of `length` words `times` times, each time between words of its own."""
-    rest = iter(f"{x}{y}" for x in WORDS for y in "xyz")
-    gram = WORDS[:length]
-    return " ".join(" ".join([*gram, *(next(rest) for _ in range(padding))]) for _ in range(times))
-
-
-REPETITION = {
-    "duplicate_line_fraction": "\n".join([*(f"line {word}" for word in WORDS[:6]), *["a line"] * 5]),
-    "duplicate_paragraph_fraction": "\n\n".join([*(f"{w}\n{w} two\n{w} three" for w in WORDS[:3]), *["x\ny"] * 3]),
-    "duplicate_line_character_fraction": "\n".join([*(f"line {word}" for word in WORDS[:9]), *[GOOD] * 2]),
-    "top_2_gram": _repeating(2, 8, 4),
-    "top_3_gram": _repeating(3, 8, 10),
-    "top_4_gram": _repeating(4, 4, 16),
-    "duplicate_5_grams": _repeating(12, 3, 24),
-}
-
-
-@pytest.mark.parametrize("rule", REPETITION)
-def test_gopher_repetition_names_the_rule(rule: str) -> None:
-    drop, _ = check("gopher_repetition", REPETITION[rule])
-    assert drop is not None
-    assert drop.reason == rule
-
-
-def test_gopher_repetition_spares_what_the_factor_allows() -> None:
-    assert reason("gopher_repetition", REPETITION["top_3_gram"], ngram_factor=3) is None
-
-
-def test_covered_characters_count_once() -> None:
-    words = "a bb c d e a bb c d e a bb c d e x y".split()
-    from data_prep import shingles
-
-    hashes = shingles.hashes(words)
-    # The second and third "a bb c d e" began before; so did the runs that overlap them, which count no second time.
-    assert gopher_repetition._duplicated(hashes, gopher_repetition._ends(words), 5) == 2 * len("a bb c d e")
-    assert gopher_repetition._top(words, hashes, 2) == 3 * len("a bb")
-
-
 OTHERS = [f"{GOOD} Plant number {index} of the garden is called {word}." for index, word in enumerate(WORDS[:30])]
 ELSEWHERE = (
     "Our casino offers jackpot slots, roulette dealers, bonus spins, poker tournaments plus gambling credit tonight."
@@ -211,21 +151,24 @@ def test_off_topic_by_named_words() -> None:
         ("off_topic", {}, "says nothing about what is on topic: write domain_terms or max_rarity"),
         ("off_topic", {"domain_terms": ["a"], "min_terms": 2}, "min_terms 2 is more than the 1 domain_terms"),
         ("length", {"min_words": 5, "max_words": 4}, "min_words 5 is above max_words 4"),
+        ("length", {"min_characters": 5, "max_characters": 4}, "min_characters 5 is above max_characters 4"),
+        ("missing", {"required": ["url"], "defaults": {"url": "x"}}, "url cannot be required and have a default"),
+        ("missing", {"required": ["text"]}, "text: every document has it; name title, url, license or keys of meta"),
+        ("template_lines", {"patterns": ["a", "(b"]}, "'\\(b' is no regular expression"),
+        ("inappropriate", {"words": False}, "looks at nothing: write words: true or a classifier"),
+        ("inappropriate", {"words": False, "word_lists": ["a"], "classifier": "math:sqrt"}, "and words is false"),
+        ("inappropriate", {"classifier": "math"}, "math does not name a function: write module:function"),
+        (
+            "perplexity",
+            {"model": "a", "scorer": "no_such.scorer:f"},
+            "there is no module no_such.scorer; it may lie in",
+        ),
+        ("perplexity", {"model": "a", "min_perplexity": 5, "max_perplexity": 5}, "5 is not below max_perplexity 5"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(name: str, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         filters.modules()[name].Settings(**settings)
-
-
-def test_personal_data_are_replaced_or_the_document_dropped() -> None:
-    text = "Write to rosa@example.org or nora@example.org, or ring +44 20 7946 0123."
-    drop, document = check("personal_data", text)
-    assert drop is None
-    assert document.text == "Write to <EMAIL> or <EMAIL>, or ring <PHONE>."
-    assert document.meta["redacted"] == {"EMAIL": 2, "PHONE": 1}
-    assert check("personal_data", text, action="drop")[0] == Drop("personal_data", "2 EMAIL, 1 PHONE")
-    assert check("personal_data", text, kinds=["PHONE"])[1].text.endswith("nora@example.org, or ring <PHONE>.")
 
 
 def test_a_new_filter_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
