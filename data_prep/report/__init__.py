@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.report import content, losses, people
-from data_prep.report.markup import section, share, text
+from data_prep.report.markup import section, share, short
 
 CONTENTS = {
     "funnel": "Step by step", "reasons": "Why documents went", "sources": "Sources", "duplicates": "Duplicates",
@@ -61,10 +61,11 @@ def _figures(summary: Mapping[str, Any]) -> str:
     read = summary["steps"][0]
     kept = {name: sum(side[name] for side in summary["sides"].values()) for name in ("documents", "words")}
     dropped = sum(summary.get("reasons", {}).values())
+    words = short(kept["words"]) if kept["words"] >= 1e6 else f"{kept['words']:,}"
     shown = {
         "documents read": f"{read['documents_out']:,}",
         "documents kept": f"{kept['documents']:,} <small>{share(kept['documents'], read['documents_out'])}</small>",
-        "words kept": f"{kept['words']:,} <small>{share(kept['words'], read['words_out'])}</small>",
+        "words kept": f"{words} <small>{share(kept['words'], read['words_out'])}</small>",
         "documents dropped": f"{dropped:,}",
         "personal data replaced": f"{sum(summary.get('redacted', {}).values()):,}",
         "evaluation questions found": f"{summary.get('contamination', {}).get('found', 0):,}",
@@ -92,5 +93,5 @@ def _warnings(summary: Mapping[str, Any]) -> list[str]:
             "Each is listed in <code>unreadable.jsonl</code> with its reason."
         )
     if forgotten := summary.get("reasons", {}).get("forgotten", 0):
-        found.append(f"{text(f'{forgotten:,}')} documents were left out on request (<code>forget:</code>).")
+        found.append(f"{forgotten:,} documents were left out on request (<code>forget:</code>).")
     return [f'<p class="warning">{one}</p>' for one in found]

@@ -23,7 +23,7 @@ def lengths(summary: Mapping[str, Any]) -> str:
     values = []
     for place in places:
         low, high = bin_of(place)
-        label = short(low) if place >= 0 and place % each == 0 else ""
+        label = (f"{low:,}" if low < 10_000 else short(low)) if place >= 0 and place % each == 0 else ""
         values.append((label, bins.get(place, 0), f"{low:,} to {high:,} words: {bins.get(place, 0):,} documents"))
     lead = "Documents by their words; two columns a doubling."
     return section("Words in a document", columns(values, "Documents by number of words"), lead=lead)

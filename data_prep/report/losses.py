@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data_prep.report.markup import Bar, bars, counts, line, section, share, table, text
+from data_prep.report.markup import Bar, bars, counts, excerpt, line, section, share, table, text
 
 
 def funnel(steps: Sequence[Mapping[str, Any]]) -> str:
@@ -24,7 +24,7 @@ def funnel(steps: Sequence[Mapping[str, Any]]) -> str:
     key = (
         '<div class="key"><span><i></i>documents left</span><span><i class="lost"></i>dropped by this step</span></div>'
     )
-    heads = ("step", "", "documents left", "words left", "dropped", "repaired")
+    heads = ("step", "", "documents", "words", "dropped", "repaired")
     return section("Step by step", key, table(heads, rows, range(2, 6)), anchor="funnel")
 
 
@@ -48,7 +48,7 @@ def reasons(steps: Sequence[Mapping[str, Any]]) -> str:
 def _examples(examples: Iterable[Mapping[str, str]]) -> str:
     return "".join(
         f'<details class="examples"><summary><code>{text(one["id"])}</code> {text(one["detail"])}</summary>'
-        f"<blockquote>{text(one['text'])}</blockquote></details>"
+        f"{excerpt(one['text'])}</details>"
         for one in examples
     )
 
@@ -108,7 +108,7 @@ def _pairs(alike: Sequence[Mapping[str, Any]]) -> str:
 
 def _side(said: str, one: Mapping[str, str]) -> str:
     head = f'<span class="soft">{said}</span> <code>{text(one["id"])}</code>'
-    return f"<div>{head}<blockquote>{text(one['text'])}</blockquote></div>"
+    return f"<div>{head}{excerpt(one['text'])}</div>"
 
 
 def questions(found: Mapping[str, Any]) -> str:

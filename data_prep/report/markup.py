@@ -34,20 +34,24 @@ def section(title: str, *parts: str, lead: str = "", anchor: str = "") -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """Return a table; `numbers` are the columns that hold figures."""
-    right = set(numbers)
+    """Return a table; `numbers` are the columns that hold figures, columns of SVG are left out on narrow screens."""
+    listed = list(rows)
+    kinds = ["plot" if listed and listed[0][index].startswith("<svg") else "" for index in range(len(heads))]
+    for index in numbers:
+        kinds[index] = "n"
 
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "".join(
-            f"<{tag}{_kind(cell, index in right)}>{cell}</{tag}>" for index, cell in enumerate(cells)
-        )  # fmt: skip
+    def row(cells: Sequence[str], tag: str) -> str:
+        marked = (f'<{tag} class="{kind}">{cell}</{tag}>' for kind, cell in zip(kinds, cells, strict=True))
+        return "<tr>" + "".join(marked).replace(' class=""', "") + "</tr>"
 
-    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{line(heads, "th")}</tr></thead><tbody>{body}</tbody></table></div>'
+    body = "".join(row(cells, "td") for cells in listed)
+    return f'<div class="wide"><table><thead>{row(heads, "th")}</thead><tbody>{body}</tbody></table></div>'
 
 
-def _kind(cell: str, number: bool) -> str:
-    return ' class="n"' if number else ' class="plot"' if cell.startswith("<svg") else ""
+def excerpt(words: str) -> str:
+    """Return the beginning of a text in a box, with a sign that it goes on where it was cut."""
+    cut = "" if words.rstrip().endswith((".", "!", "?")) else " …"
+    return f"<blockquote>{text(words.strip())}{cut}</blockquote>"
 
 
 def bars(rows: Iterable[Bar], described: str) -> str:
@@ -130,8 +134,8 @@ def interval(low: float, value: float, high: float, limits: tuple[float, float])
 def ticks(most: float, wanted: int = 4) -> list[float]:
     """Return round numbers from 0 to at least `most`."""
     power = 10.0 ** math.floor(math.log10(most / wanted))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if most / (power * factor) <= wanted)
-    step = max(step, 1.0)
+    step = next(power * factor for factor in (1, 2, 5, 10) if most / (power * factor) <= wanted)
+    step = math.ceil(step)
     return [step * number for number in range(math.ceil(most / step - 1e-9) + 1)]
 
 
