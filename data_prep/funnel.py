@@ -30,7 +30,8 @@ class Step:
 
     def row(self) -> dict[str, Any]:
         """Return the step for funnel.json."""
-        return {**dataclasses.asdict(self), "dropped": dict(sorted(self.dropped.items()))}
+        row = dataclasses.asdict(self)
+        return {**row, "dropped": dict(sorted(self.dropped.items())), "examples": dict(sorted(self.examples.items()))}
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Put another shard's counts of this step on top."""

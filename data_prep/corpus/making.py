@@ -36,7 +36,7 @@ def make(recipe: Recipe, work: Work) -> None:
     scratch = work.scratch / "corpus"
     shards = plan.make(recipe.inputs, work.scratch / "plan", recipe.engine.shard_bytes)
     engine.begin(scratch, plan.layout(shards))
-    with workers.opened(recipe.engine.workers, recipe.engine.scheduler) as crew:
+    with workers.opened(recipe.engine.workers, recipe.engine.scheduler, scratch) as crew:
         making = Making(recipe, work, shards, Phases(scratch, crew, Progress()))
         making.make()
         making.summary["engine"] = {

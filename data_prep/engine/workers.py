@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from recipes.errors import UserError
@@ -31,13 +32,13 @@ class Workers(Protocol):
 
 
 @contextlib.contextmanager
-def opened(count: int, scheduler: str = "") -> Iterator[Workers]:
+def opened(count: int, scheduler: str, folder: Path) -> Iterator[Workers]:
     """Yield `count` local workers (0: one for each core), or those of the Dask scheduler at an address.
 
-    Raises: UserError when no scheduler answers there, or Dask is not installed.
+    Raises: UserError when no scheduler answers there, its workers do not see `folder`, or Dask is not installed.
     """
     if scheduler:
-        with _dask(scheduler) as workers:
+        with _dask(scheduler, folder) as workers:
             yield workers
         return
     local = _Processes(count or cores())
@@ -134,29 +135,50 @@ def _lost() -> UserError:
 
 
 class _Dask:
-    """The workers of a Dask cluster."""
+    """The workers of a Dask cluster; a task whose worker is lost is given to another by the scheduler."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self.count = len(client.scheduler_info()["workers"])
+        self.count = sum(client.nthreads().values())
 
     def map(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
-        """Run all calls; Dask does those of a lost worker again."""
-        from distributed import as_completed
+        """Run all calls."""
+        from distributed import KilledWorker, as_completed
 
         futures = {
-            self._client.submit(function, *arguments, pure=False, retries=0): index
+            self._client.submit(function, *arguments, pure=False): index
             for index, (function, arguments) in enumerate(calls)
         }
         try:
-            for future in as_completed(list(futures)):
-                yield futures[future], future.result()
+            # With the results at once: one that still lies on a worker is lost with it.
+            for future, result in as_completed(list(futures), with_results=True):
+                yield futures[future], result
+        except KilledWorker as error:
+            raise _lost() from error
         finally:
             self._client.cancel(list(futures))
 
+    def expect(self, folder: Path) -> None:
+        """Refuse workers that do not see this folder: a task's files are all that it gives to the next.
+
+        Raises: UserError.
+        """
+        token = folder / ".seen-by-workers"
+        token.touch()
+        try:
+            blind = [address for address, sees in self._client.run(os.path.exists, str(token)).items() if not sees]
+        finally:
+            token.unlink(missing_ok=True)
+        if blind:
+            raise UserError(
+                "engine.scheduler",
+                f"worker {blind[0]} does not see {folder}",
+                "an output_dir on a file system that all machines share, and the same working folder",
+            )
+
 
 @contextlib.contextmanager
-def _dask(address: str) -> Iterator[_Dask]:
+def _dask(address: str, folder: Path) -> Iterator[_Dask]:
     try:
         from distributed import Client
     except ImportError as error:
@@ -173,6 +195,8 @@ def _dask(address: str) -> Iterator[_Dask]:
             "start `dask scheduler` and `dask worker ADDRESS`, or leave the key out to work on this machine",
         ) from error
     try:
-        yield _Dask(client)
+        workers = _Dask(client)
+        workers.expect(folder)
+        yield workers
     finally:
         client.close()

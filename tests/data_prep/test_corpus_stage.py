@@ -123,6 +123,7 @@ def test_a_hit_is_listed_with_both_texts(tmp_path: Path) -> None:
         "question": "Which fern grows near the old castle?",
         "shared": "which fern grows near the OLD castle",
         "excerpt": "Quiz: which fern grows near the OLD castle? Me!",
+        "likeness": 1.0,
     }
     report = (tmp_path / "out" / "report.html").read_text()
     assert "Which fern grows near the old castle?" in report
@@ -269,7 +270,7 @@ def test_it_is_fast_enough_for_the_quickstart(prepared: tuple[Path, float]) -> N
 def test_the_report_needs_nothing_from_elsewhere(prepared: tuple[Path, float]) -> None:
     page = (prepared[0] / "corpus" / "report.html").read_text()
     assert not re.search(r"<script|<link|<img|src=|@import|url\(", page)
-    for word in ("Funnel", "off_topic", "near_duplicate", "contaminated", "Words in a document", "empty file"):
+    for word in ("Step by step", "off_topic", "near_duplicate", "contaminated", "empty file"):
         assert word in page
 
 
@@ -291,7 +292,7 @@ def test_equal_input_gives_equal_bytes_whatever_the_hash_seed(prepared: tuple[Pa
         "contamination.jsonl", "dropped.jsonl", "funnel.json", "report.html", "test.jsonl", "train.jsonl",
         "unreadable.jsonl", "validation.jsonl",
     ]  # fmt: skip
-    for name in names:
+    for name in set(names) - {"report.html"}:  # which says how long it took
         assert (first / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
@@ -309,7 +310,7 @@ def test_strict_stops_at_the_first_unreadable_row(tmp_path: Path) -> None:
 def test_a_folder_without_a_readable_file(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     where = f"{tmp_path}/raw"
-    write = "a path with text, Markdown, HTML, PDF or JSONL files"
+    write = "a path with files of a known format (docs/corpus.md)"
     with pytest.raises(UserError) as caught:
         corpus.run(_recipe(tmp_path))
     assert str(caught.value) == f"{where}: not one document could be read (no file in it); {write}"
@@ -318,7 +319,7 @@ def test_a_folder_without_a_readable_file(tmp_path: Path) -> None:
         corpus.run(_recipe(tmp_path))
     assert (
         str(caught.value)
-        == f"{where}: not one document could be read (1 x no reader for .png; 1 x empty file); {write}"
+        == f"{where}: not one document could be read (1 x empty file; 1 x no reader for .png); {write}"
     )
 
 
@@ -354,12 +355,12 @@ def test_mistakes_in_the_recipe_file_are_found_with_a_suggestion(
     prepared: tuple[Path, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(prepared[0].parents[1])
-    wrong = ["filters.langauge.keep=[en]", "filters.length.min_words=0", "deduplicate.threshold=2"]
+    wrong = ["filters.langauge.keep=[en]", "filters.length.min_words=-1", "deduplicate.threshold=2"]
     with pytest.raises(UserError) as caught:
         load("recipes/quickstart/corpus.yaml", wrong)
     said = str(caught.value)
     assert "did you mean `language`?" in said
-    assert "0 is not at least 1" in said
+    assert "-1 is not at least 0" in said
     assert "2 is not at most 1" in said
 
 
