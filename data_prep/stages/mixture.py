@@ -139,31 +139,39 @@ class Measured:
 
 def run(recipe: Recipe) -> None:
     """Mix."""
-    from data_prep import mixing, mixture_passes
+    from data_prep import mixture_passes
     from data_prep.engine import phases, workers
     from data_prep.engine.progress import Progress
     from recipes import artifact
 
-    with artifact.writing(recipe) as work, workers.opened(recipe.engine.workers, recipe.engine.scheduler) as opened:
-        passes = phases.Phases(work.scratch / "mixture", opened, Progress())
-        # Numbers of pieces tell marks apart, so a folder that was begun with other pieces is begun anew.
-        phases.begin(work.scratch / "mixture", str(recipe.engine.shard_bytes))
-        measured = [_measure(recipe, index, passes, work.scratch / "mixture") for index in range(len(recipe.inputs))]
-        sources = [
-            mixing.Source(one.name, one.size, item.weight, item.share, item.max_epochs)
-            for one, item in zip(measured, recipe.inputs, strict=True)
-        ]
-        wanted = mixing.shares(sources, recipe.temperature)
-        _require_text(recipe, sources, wanted)
-        asked = mixing.budgets(sources, wanted, recipe.total_tokens or recipe.total_words)
-        written, runs = [], []
-        for index, one in enumerate(measured):
-            counts, its_runs = _select(recipe, index, one, asked[index], passes, work.scratch / "mixture")
-            written.append(counts)
-            runs += its_runs
+    with artifact.writing(recipe) as work:
+        scratch = work.scratch / "mixture"
+        # Marks tell pieces apart by their numbers only, so a folder that was begun with other pieces is begun anew.
+        phases.begin(scratch, str(recipe.engine.shard_bytes))
+        with workers.opened(recipe.engine.workers, recipe.engine.scheduler, scratch) as opened:
+            rows, runs = _passes(recipe, phases.Phases(scratch, opened, Progress()), scratch)
         mixture_passes.assemble(runs, work.path / "train.jsonl")
-        rows = [_row(*each) for each in zip(measured, sources, wanted, asked, written, strict=True)]
         _report(recipe, work, rows)
+
+
+def _passes(recipe: Recipe, passes: Phases, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Measure and write all sources; return what mixture.json says of each, and the runs to assemble."""
+    from data_prep import mixing
+
+    measured = [_measure(recipe, index, passes, folder) for index in range(len(recipe.inputs))]
+    sources = [
+        mixing.Source(one.name, one.size, item.weight, item.share, item.max_epochs)
+        for one, item in zip(measured, recipe.inputs, strict=True)
+    ]
+    wanted = mixing.shares(sources, recipe.temperature)
+    _require_text(recipe, sources, wanted)
+    asked = mixing.budgets(sources, wanted, recipe.total_tokens or recipe.total_words)
+    rows, runs = [], []
+    for index, (one, share, units) in enumerate(zip(measured, wanted, asked, strict=True)):
+        counts, its_runs = _select(recipe, index, one, units, passes, folder)
+        rows.append(_row(one, share, units, counts))
+        runs += its_runs
+    return rows, runs
 
 
 def _columns(recipe: Recipe) -> tuple[str, str, str | None]:
@@ -232,7 +240,7 @@ def _select(
     return counts, written
 
 
-def _row(source: Measured, sized: Any, share: float, asked: int, counts: Counter[str]) -> dict[str, Any]:
+def _row(source: Measured, share: float, asked: int, counts: Counter[str]) -> dict[str, Any]:
     """Return what mixture.json says of one source."""
     skipped: Counter[str] = Counter()
     for result in source.results:

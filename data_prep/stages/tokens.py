@@ -74,8 +74,9 @@ def run(recipe: Recipe) -> None:
                         (piece, str(work.path / name), file, eos, *columns), piece.size)
             for name, piece in zip(names, pieces, strict=True)
         ]  # fmt: skip
-        with workers.opened(recipe.engine.workers, recipe.engine.scheduler) as opened:
-            results = phases.Phases(work.scratch / "tokens", opened, Progress()).run("tokenise", tasks, "tokenise")
+        scratch = work.scratch / "tokens"
+        with workers.opened(recipe.engine.workers, recipe.engine.scheduler, scratch) as opened:
+            results = phases.Phases(scratch, opened, Progress()).run("tokenise", tasks, "tokenise")
         index = _index(tokenizer, eos_token, eos, names, results)
         if not index["documents"]:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in index["left_out"].items())
