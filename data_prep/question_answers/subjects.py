@@ -41,7 +41,7 @@ VERBS = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|can|may|might|will|would|should|could|must|do|does|did|that|which|who"
     r"|if|when|because|although|whether|helps?|includes?|makes?|tell|tells|means|became|becomes?|varies|depends?"
     r"|occurs?|affects?|remains?|requires?|begins?|leads?|provides?|contains?|produces?|appears?|never|not|also|often"
-    r"|usually|typically|generally|commonly|sometimes|almost|currently|several|other|many|some|various|certain|these"
+    r"|usually|typically|generally|commonly|sometimes|almost|currently|several|other|least|many|some|various|certain|these"
     r"|than|there|how|what|where|why|\w+ly)\b",
     re.IGNORECASE,
 )
@@ -59,7 +59,9 @@ def named(subject: str, passage: Passage, before: Sentence | None = None, *, str
         return None
     if re.search(r"\b(?:it|its|his|her|they|[Tt]his|these|those|their|your|our)\b", subject):
         return None
-    if any(one == other for one, other in pairwise(listed)) or (strict and _bare(subject, passage)):
+    half = len(listed) // 2
+    twice = [word.lower() for word in listed[:half]] == [word.lower() for word in listed[half:]]
+    if twice or any(one == other for one, other in pairwise(listed)) or (strict and _bare(subject, passage)):
         return None
     return cased(subject, passage) if specific(subject, passage) else None
 

@@ -52,7 +52,7 @@ PATTERNS = (
     pattern(SUBJECT + r" is inherited in ", "How is {s} inherited?"),
     pattern(SUBJECT + r" (?P<be>is|are) associated with ", "What {be} {s} associated with?"),
     pattern(SUBJECT + r" (?P<be>is|are) (?:made up|made|composed) of ", "What {be} {s} made of?"),
-    pattern(SUBJECT + rf" {OFTEN}{_WHAT} (?!that\b)", _does),
+    pattern(SUBJECT + rf" {OFTEN}{_WHAT} (?!that\b|\d|about|approximately|an estimated|people)", _does),
 )  # fmt: skip
 
 

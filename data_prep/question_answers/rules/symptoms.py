@@ -16,6 +16,7 @@ from data_prep.question_answers.subjects import SUBJECT, named, title_of
 
 _LISTS = (
     r" (?:(?:may|can|often|typically|usually|commonly) )?(?:includes?|are|is|consists? of|ranges? from|varies|vary) "
+    r"(?!(?:present|similar|treatable|unknown|the same|often|not)\b)"
 )
 _WHAT = (
     r"(?:The |Common |Typical |The most common |The main |Major |Early |The first )*"
