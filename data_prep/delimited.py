@@ -60,7 +60,7 @@ def _numbered(reader: Any, names: list[str]) -> Iterator[tuple[int, dict[str, An
         if len(fields) == len(names):
             yield line, dict(zip(names, fields, strict=True))
         elif any(field.strip() for field in fields):
-            yield line, ValueError(f"{len(fields)} fields under {len(names)} columns")
+            yield line, ValueError(f"{len(fields)} field{'s' * (len(fields) > 1)} under {len(names)} columns")
 
 
 def _check_names(path: Path, names: list[str]) -> None:

@@ -61,11 +61,14 @@ class _Text:
                 value, end = decoder.raw_decode(self.text)
                 # A number at the very end of what was read may go on.
                 if end < len(self.text) or self.ended:
+                    if end > self.limit:
+                        raise ValueError(f"a value of more than {self.limit // 2**20} MiB from line {self.line}")
                     self.drop(end)
                     return value
             except json.JSONDecodeError as error:
                 if self.ended:
-                    raise ValueError(f"not JSON ({error.msg} at line {self.line + error.lineno - 1})") from error
+                    said = error.msg.removesuffix(" at")  # "Unterminated string starting at"
+                    raise ValueError(f"not JSON ({said}, line {self.line + error.lineno - 1})") from error
             except RecursionError as error:
                 raise ValueError("JSON nested too deeply") from error
             if len(self.text) > self.limit:
@@ -89,44 +92,59 @@ def rows(name: str, stream: TextIO, limit: int) -> Iterator[tuple[int, dict[str,
         raise UserError(f"{name}:{text.line}", str(error), "repair the file, or write one row a line") from error
 
 
+def _decoder() -> json.JSONDecoder:
+    """Return a decoder that takes NaN and Infinity, which pandas and Python write and JSON lacks, for null."""
+    return json.JSONDecoder(parse_constant=lambda name: None)
+
+
 def _elements(text: _Text) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
-    decoder = json.JSONDecoder()
-    text.drop(1)
-    while (mark := text.next()) not in ("]", ""):
-        if mark == ",":
-            text.drop(1)
-            text.next()
-        line = text.line
+    decoder = _decoder()
+    for line in _members_of(text, "]"):
         yield line, _row(text.value(decoder))
-    if not mark:
-        raise ValueError("the file ends within its array")
 
 
 def _members(text: _Text) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
-    decoder = json.JSONDecoder()
+    decoder = _decoder()
     single: dict[str, Any] = {}
-    start = text.line
-    text.drop(1)
-    while (mark := text.next()) not in ("}", ""):
-        if mark == ",":
-            text.drop(1)
-            text.next()
-        line, key = text.line, text.value(decoder)
+    start, rows = text.line, False
+    for line in _members_of(text, "}"):
+        key = text.value(decoder)
         if text.next() != ":":
             raise ValueError(f"no colon after {str(key)[:40]!r}")
         text.drop(1)
         text.next()
         value = text.value(decoder)
         if isinstance(value, dict) and not single:
+            rows = True
             yield line, {"id": str(key), **value}
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value) and not _turns(value):
+            rows = True
             yield from ((line, item) for item in value)
         else:
             single[str(key)] = value
-    if not mark:
-        raise ValueError("the file ends within its object")
-    if single:
+    if single and not rows:  # beside rows, such as {"version": 1, "data": [...]}, it says something of the file
         yield start, single
+
+
+def _members_of(text: _Text, close: str) -> Iterator[int]:
+    """Yield the line of each member of an array or object; the caller takes the member before it asks for the next.
+
+    Raises: ValueError for a comma too many or too few, and for a text that ends before the closing bracket.
+    """
+    text.drop(1)
+    mark = text.next()
+    while mark != close:
+        if not mark:
+            raise ValueError(f"the file ends before the closing {close}")
+        yield text.line
+        mark = text.next()
+        if mark == ",":
+            text.drop(1)
+            mark = text.next()
+            if mark == close:
+                raise ValueError(f"a comma before the closing {close}")
+        elif mark and mark != close:
+            raise ValueError(f"no comma before {mark!r}")
 
 
 def _turns(value: list[Any]) -> bool:

@@ -4,6 +4,7 @@ A shape's module has
 
 - `KIND`: what its rows are: conversations, preferences, unpaired, classification or pairs;
 - `NEEDS`: alternatives of columns that must all be there; `MAY`: columns that it also reads;
+- perhaps `SHOWN`: the alternative that a message names, where that is not the first;
 - `ORDER` and `WHY`: where several shapes fit, the smallest `ORDER` is taken, and `WHY` is what the user is told;
 - `read(row, options)`: a list of rows of the kind (mostly one), each a dictionary of its parts; raises `Refused`;
 - perhaps `fits(row)`: whether the values are of the right type, where the columns alone do not tell;
@@ -124,7 +125,8 @@ def named(name: str, kind: str) -> Shape | None:
 
 def known(kind: str) -> str:
     """Return the columns of every shape of a kind in words: of each shape the first alternative."""
-    return ", or ".join("+".join(shape.module.NEEDS[0]) for shape in of_kind(kind))
+    first = ["+".join(getattr(shape.module, "SHOWN", shape.module.NEEDS[0])) for shape in of_kind(kind)]
+    return ", or ".join(dict.fromkeys(first))
 
 
 def elsewhere(row: Row, kind: str) -> Shape | None:

@@ -23,6 +23,7 @@ VERDICTS = ("winner", "preference", "preferred", "choice", "better_response_id",
 SCORES = ("score", "rating", "grade", "votes")
 TIES = ("tie", "ties", "equal", "both", "tie (bothbad)", "both_bad", "bothbad", "neither", "none", "draw", "same", "")
 # SHP keeps the post that was answered under this name, and 1 for A, 0 for B.
+SHOWN = ("prompt", "answer_1", "answer_2", "winner")
 MAY = (*ranking.PROMPTS, "history", "system", *VERDICTS)
 WHY = "it has two answers and a verdict"
 

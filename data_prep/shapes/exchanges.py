@@ -8,6 +8,7 @@ from data_prep.turns import Options, Parts, Refused, Row
 KIND, ORDER = "conversations", 12
 NAMES = ("conversations", "conversation", "dialog", "dialogue", "turns", "utterances", "data")
 NEEDS = tuple((name,) for name in NAMES)
+SHOWN = ("turns",)
 MAY = ("system",)
 WHY = "it holds all the turns"
 

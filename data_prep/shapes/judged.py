@@ -13,6 +13,7 @@ LABELS = ("label", "kto_tag", "thumbs_up", "is_good", "good", "accepted", "desir
 NEEDS = tuple((prompt, answer, label) for label in LABELS for prompt in ranking.PROMPTS for answer in ANSWERS) + tuple(
     (name, label) for label in LABELS for name in ("messages", "conversations")
 )
+SHOWN = ("prompt", "completion", "label")
 MAY = ("system", "system_prompt")
 WHY = "it says of each answer whether it is good"
 GOOD = ("true", "1", "1.0", "good", "up", "thumbs_up", "yes", "accepted", "desirable", "positive", "👍")

@@ -19,6 +19,7 @@ SCORES = (
     ("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("rating_chosen", "rating_rejected"),
     ("chosen_rating", "rejected_rating"), ("chosen_grade", "rejected_grade"),
 )  # fmt: skip
+SHOWN = ("prompt", "chosen", "rejected")
 MAY = (*ranking.PROMPTS, "conversations", "system", "system_prompt")
 WHY = "it says outright which answer was chosen"
 

@@ -15,6 +15,7 @@ NUMBERS = {
     "rating": "score", "rewards": "score", "grades": "score", "votes": "votes",
 }  # fmt: skip
 NEEDS = tuple((name,) for name in LISTS)
+SHOWN = ("prompt", "answers")
 MAY = (*ranking.PROMPTS, *NUMBERS, "system", "system_prompt")
 WHY = "it has a list of answers with their worth"
 

@@ -21,6 +21,7 @@ NEEDS = tuple(
     for prompt in ranking.PROMPTS
     for answer in ANSWERS
 )  # fmt: skip
+SHOWN = ("prompt", "response", "score")
 MAY = ("system", "system_prompt")
 WHY = "it has one answer a row with its score"
 

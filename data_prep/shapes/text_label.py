@@ -19,6 +19,7 @@ ONE = (
 LABELS = ("label_text", "label", "labels", "category", "categories", "class", "intent", "sentiment", "topic",
           "tag", "tags", "target", "emotion", "gold_label")  # fmt: skip
 NEEDS = tuple((*texts, label) for label in LABELS for texts in (*TWO, *((name,) for name in ONE)))
+SHOWN = ("text", "label")
 MAY = ()
 WHY = "it has a text and a label"
 

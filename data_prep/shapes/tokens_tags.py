@@ -10,6 +10,7 @@ KIND, ORDER = "classification", 10
 WORDS = ("tokens", "words")
 TAGS = ("ner_tags", "tags", "labels", "ner", "pos_tags", "upos", "chunk_tags", "token_labels", "pos")
 NEEDS = tuple((words, tags) for words in WORDS for tags in TAGS)
+SHOWN = ("tokens", "tags")
 MAY = ()
 WHY = "it has a tag for each word"
 
@@ -23,6 +24,6 @@ def read(row: Row, options: Options) -> list[Parts]:
             raise Refused("not a list", f"{name} is {turns.kind_of(value)}")
     if len(words) != len(tags):
         raise Refused("lists of two lengths", f"{len(words)} words, {len(tags)} tags")
-    if wrong := next((word for word in words if not isinstance(word, str)), None):
-        raise Refused("not text", f"a word is {turns.kind_of(wrong)}")
+    if wrong := [turns.kind_of(word) for word in words if not isinstance(word, str)]:
+        raise Refused("not text", f"a word is {wrong[0]}")
     return [{"tokens": words, "tags": [text_label.label(tag_column, tag, options) for tag in tags]}]

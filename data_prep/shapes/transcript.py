@@ -14,7 +14,7 @@ WHY = "its text has the marks of a conversation"
 
 _MARKS = (
     re.compile(r"(?:^|\n\n)(Human|Assistant|System): ?"),
-    re.compile(r"(?:^|\n| )### ?(Human|Assistant|System|User|Instruction|Response|Input): ?\n?"),
+    re.compile(r"### ?(Human|Assistant|System|User|Instruction|Response|Input): ?\n?"),
     re.compile(r"<\|im_start\|>(\w+)\n"),
 )
 _ROLES = {"instruction": "user", "response": "assistant"}

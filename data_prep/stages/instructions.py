@@ -26,6 +26,7 @@ near-duplicates (about 1 kB and its text twice; `docs/instructions.md`). Left ou
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -85,7 +86,12 @@ class Recipe(StageRecipe):
     keep_indentation: bool = Field(default=True, description="False for texts without program code in them.")
     redact: bool = Field(default=False, description="Replace personal data by placeholders.")
     deduplicate: Deduplicate | None = Deduplicate()
-    decontaminate: list[InputPath] = Field(default_factory=list)
+    decontaminate: list[InputPath] = Field(default_factory=list, description="Evaluation sets, in any form.")
+    decontaminate_by: Literal["runs", "whole"] = Field(
+        default="runs",
+        description="runs: prompts that hold 13 words in a row of a question, or all of a shorter one; "
+        "whole: prompts that are a question, for short texts and data with recurring phrases.",
+    )
     group_column: str = Field(
         default="", description="Rows with the same value stand on one side; by default the same prompt."
     )
@@ -105,37 +111,52 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Refuse files whose first rows fit no shape, unknown shapes, a tokenizer that does not load."""
-        from data_prep.supervised import reading
+        return _faults(self)
 
-        faults = []
-        for index, item in enumerate(self.inputs):
-            path = shipped(item.path)
-            if path.exists() and (mistake := reading.mistake(path, self.wanted(item))):
-                faults.append(Fault(("inputs", index, "path"), *mistake))
-        if self.tokenizer and (place := shipped(self.tokenizer)).exists():
-            file = place / "tokenizer.json" if place.is_dir() else place
-            if not file.is_file():
-                what = f"{self.tokenizer} holds no tokenizer.json"
-                faults.append(Fault(("tokenizer",), what, "name a model's folder or a tokenizer.json"))
-        return faults
 
-    def wanted(self, item: Input) -> Any:
-        """Return how an input is to be read."""
-        from data_prep.supervised.reading import Wanted
-        from data_prep.turns import Options
+def _faults(recipe: Recipe) -> list[Fault]:
+    """Return what the first rows, the tokenizer's place and the languages' codes say."""
+    from data_prep.language import LANGUAGES
+    from data_prep.supervised import reading
 
-        options = Options(
-            tool_turns=self.tool_turns,
-            label_separator=item.label_separator,
-            languages=(item.source_language, item.target_language),
-            labels=tuple(self.labels),
-            max_pairs=self.max_pairs,
-            min_margin=self.min_margin,
-        )
-        roles = {name.lower(): role for name, role in item.roles.items()}
-        return Wanted(
-            self.kind, item.shape, item.columns, roles, item.split, item.header, options, self.group_column
-        )  # fmt: skip
+    faults = []
+    for index, item in enumerate(recipe.inputs):
+        path = shipped(item.path)
+        if _there(path) and (mistake := reading.mistake(path, wanted(recipe, item))):
+            faults.append(Fault(("inputs", index, "path"), *mistake))
+    if recipe.tokenizer and (place := shipped(recipe.tokenizer)).exists():
+        file = place / "tokenizer.json" if place.is_dir() else place
+        if not file.is_file():
+            what = f"{recipe.tokenizer} holds no tokenizer.json"
+            faults.append(Fault(("tokenizer",), what, "name a model's folder or a tokenizer.json"))
+    if unknown := [name for name in recipe.languages if name not in LANGUAGES]:
+        what = f"{', '.join(unknown)} is not told apart"
+        faults.append(Fault(("languages",), what, f"codes of {', '.join(LANGUAGES)}"))
+    return faults
+
+
+def wanted(recipe: Recipe, item: Input) -> Any:
+    """Return how an input is to be read."""
+    from data_prep.supervised.reading import Wanted
+    from data_prep.turns import Options
+
+    options = Options(
+        tool_turns=recipe.tool_turns,
+        label_separator=item.label_separator,
+        languages=(item.source_language, item.target_language),
+        labels=tuple(recipe.labels),
+        max_pairs=recipe.max_pairs,
+        min_margin=recipe.min_margin,
+    )
+    roles = {name.lower(): role for name, role in item.roles.items()}
+    return Wanted(
+        recipe.kind, item.shape, item.columns, roles, item.split, item.header, options, recipe.group_column
+    )  # fmt: skip
+
+
+def _there(path: Path) -> bool:
+    """Tell whether there is something to look into; an empty file is refused already."""
+    return path.is_dir() or (path.is_file() and path.stat().st_size > 0)
 
 
 def run(recipe: Recipe) -> None:
@@ -144,7 +165,7 @@ def run(recipe: Recipe) -> None:
     from recipes import artifact
 
     with artifact.writing(recipe) as work:
-        inputs = [(item.path, shipped(item.path), recipe.wanted(item)) for item in recipe.inputs]
+        inputs = [(item.path, shipped(item.path), wanted(recipe, item)) for item in recipe.inputs]
         made = making.make(recipe, inputs, work.path, work.scratch)
         work.notes.update(made.notes)
         work.metrics.update(made.metrics)

@@ -61,6 +61,7 @@ class Rules:
     keep_indentation: bool = True
     redact: bool = False
     duplicates: bool = True
+    whole_questions_only: bool = False
 
 
 @dataclass
@@ -214,7 +215,7 @@ class Checker:
     def _contamination(self, found: Checked) -> None:
         if same := self.whole.get(words_key(found.prompt)) if self.whole else None:
             raise Contaminated(Hit(same, found.prompt[:200], found.prompt[:200]))
-        for hit in self.questions.hits(found.prompt):
+        for hit in () if self.rules.whole_questions_only else self.questions.hits(found.prompt):
             raise Contaminated(hit)
 
     def _repeated(self, found: Checked, place: str) -> None:
@@ -258,11 +259,18 @@ def evaluation(paths: Iterable[Path]) -> tuple[Questions, dict[bytes, Question]]
 
 
 def token_counter(path: str) -> Callable[[Sequence[str]], int]:
-    """Return a function that counts the tokens of texts, without those that a chat template adds."""
+    """Return a function that counts the tokens of texts, without those that a chat template adds.
+
+    Raises: UserError for a file that the library cannot read.
+    """
     from tokenizers import Tokenizer
 
     place = Path(path)
-    tokenizer = Tokenizer.from_file(str(place / "tokenizer.json" if place.is_dir() else place))
+    file = place / "tokenizer.json" if place.is_dir() else place
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises no type of its own
+        raise UserError(str(file), f"not a tokenizer ({error})", "name a tokenizer.json of the library") from error
     return lambda texts: sum(len(one.ids) for one in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False))
 
 

@@ -76,7 +76,7 @@ class Reader:
                 self.read, line = self.read + 1, item.line
                 self._item(shown, opened, item)
         except UserError as error:
-            if self.recipe.strict or error.where.startswith(f"{shown}:{line}"):
+            if self.recipe.strict:
                 raise
             self.refuse({"file": shown, "line": line}, Refused("file damaged from here on", error.what))
 
@@ -152,6 +152,7 @@ def _checker(recipe: Recipe) -> Checker:
         keep_indentation=recipe.keep_indentation,
         redact=recipe.redact,
         duplicates=recipe.deduplicate is not None,
+        whole_questions_only=recipe.decontaminate_by == "whole",
     )
     counter = checks.token_counter(str(shipped(recipe.tokenizer))) if recipe.tokenizer else None
     return Checker(rules, questions, whole, counter)
@@ -197,7 +198,8 @@ def _balance(
     if recipe.balance == "none":
         return {}, {}
     train = [index for index, side in side_of.items() if side == "train"]
-    if other := next((index for index in train if len(rows[index].labels) != 1), None):
+    other = next((index for index in train if len(rows[index].labels) != 1), None)
+    if other is not None:
         what = f"balance: {recipe.balance} needs one label a row; this one has {len(rows[other].labels)}"
         raise UserError(rows[other].place, what, "write balance: none")
     if recipe.balance == "weights":
@@ -296,6 +298,9 @@ def _warnings(recipe: Recipe, reader: Reader, found: alike.Found, summary: Mappi
         yield f"labels without a row: {', '.join(missing)}"
     if held := [label for label, counts in labels.items() if not counts.get("train")]:
         yield f"labels without a row to train on: {', '.join(held)}"
+    for reason in (one for one in reader.reasons if one.startswith("file ")):
+        places = ", ".join(f"{one['file']}:{one['line']}" for one in reader.examples[reason])
+        yield f"{reason}: {places}"
     if found.other_labels:
         yield f"{len(found.other_labels):,} rows are near-duplicates of one with another label (statistics.json)"
 

@@ -59,16 +59,27 @@ class File:
         """
         self.path = path
         self._numbered = tables.rows_of(path, header=wanted.header, split=wanted.split)
-        self._head = list(itertools.islice(self._numbered, PROBE))
+        self._damage: UserError | None = None
+        self._head = list(self._probed())
         found = [(line, row) for line, row in self._head if isinstance(row, dict)]
+        if not found and self._damage:
+            raise self._damage
         if not found:
             bad = next((f" ({row} in line {line})" for line, row in self._head if isinstance(row, ValueError)), "")
             raise UserError(str(path), f"has no row{bad}", "a file with at least one row that can be read")
         self.wanted = wanted
+        self._not_a_row = "not a row" if tables.format_of(path) == tables.CSV else "not a JSON object"
         self.reading = _decided(path, found, wanted)
         self.options = _options(wanted, shapes.renamed(found[0][1], wanted.columns))
         self.columns = sorted({name for _, row in found for name in row})
         self._first = found[0][1]
+
+    def _probed(self) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
+        """Yield the first rows; a file that is damaged after some of them is told when the others are read."""
+        try:
+            yield from itertools.islice(self._numbered, PROBE)
+        except UserError as error:
+            self._damage = error
 
     @property
     def shape(self) -> Shape:
@@ -81,7 +92,7 @@ class File:
         Raises: UserError for a file that is damaged further on.
         """
         gather, held = self.shape.gather, []
-        for line, row in itertools.chain(self._head, self._numbered):
+        for line, row in self._all():
             for item in self._read(line, row):
                 if gather and not isinstance(item.parts, Refused):
                     held.append((item, item.parts))
@@ -89,11 +100,21 @@ class File:
                     yield item
         for item, made in gather(held, self.options) if gather else ():
             yield from _each(item.line, item.row, made)
+        if self._damage:
+            raise self._damage
+
+    def _all(self) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
+        """Yield every row that can be had; what ends them too early is kept for the end."""
+        yield from self._head
+        try:
+            if not self._damage:
+                yield from self._numbered
+        except UserError as error:
+            self._damage = error
 
     def _read(self, line: int, row: dict[str, Any] | ValueError) -> Iterator[Item]:
         if isinstance(row, ValueError):
-            yield Item(line, {}, Refused("not a row" if "CSV" in str(row) or "fields" in str(row) else
-                                         "not a JSON object", str(row)))  # fmt: skip
+            yield Item(line, {}, Refused(self._not_a_row, str(row)))
             return
         try:
             named = shapes.renamed(row, self.wanted.columns)
@@ -116,7 +137,7 @@ class File:
             text += f", {shapes.kind_of(self.shape.module)} turned into {self.wanted.kind}"
         if self.shape.name == "translation":
             text += f", from {self.options.languages[0]} to {self.options.languages[1]}"
-        if left := [name for name in row if name not in self.shape.used(row)]:
+        if left := [name for name in row if name not in {*self.shape.used(row), "id", "meta"}]:
             text += f"; kept in meta: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}"
         if self.reading.others and not self.wanted.shape:
             others = ", ".join(f"{one.name} ({'+'.join(one.needed(row) or ())})" for one in self.reading.others)
@@ -151,7 +172,7 @@ def mistake(path: Path, wanted: Wanted) -> tuple[str, str] | None:
 
 def _told(error: UserError, path: Path, *, alone: bool) -> str:
     """Return a mistake for a recipe's line, which names the input already."""
-    if alone and error.where.startswith(f"{path}:"):
+    if alone and " fit no shape " in error.what:
         return error.what
     return f"{error.where} {error.what}" if error.what.startswith("has no") else f"{error.where}: {error.what}"
 
@@ -176,7 +197,10 @@ def _decided(path: Path, found: Sequence[tuple[int, dict[str, Any]]], wanted: Wa
         return _asked_for(path, renamed, wanted)
     votes = Counter(reading for row in renamed if (reading := shapes.recognise(row, wanted.kind)))
     if not votes:
-        raise UserError(f"{path}:{found[0][0]}", *_unknown(renamed[0], wanted.kind))
+        what, write = _unknown(renamed[0], wanted.kind)
+        if tables.format_of(path) == tables.CSV and wanted.header:
+            write += "; if the first line is a row, write header: false and name the columns 1, 2, ..."
+        raise UserError(f"{path}:{found[0][0]}", what, write)
     return votes.most_common(1)[0][0]
 
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from data_prep.records import Conversation, Preference, read, read_rows, write_rows
+from data_prep.records import (
+    Conversation,
+    Labelled,
+    Pair,
+    Preference,
+    Tagged,
+    Unpaired,
+    read,
+    read_rows,
+    write_rows,
+)
 from data_prep.stages import instructions
 from recipes.errors import UserError
 from recipes.load import load
@@ -154,8 +171,10 @@ def test_columns_of_no_shape_are_refused_before_the_work(tmp_path: Path) -> None
         instructions.run(recipe)
     (fault,) = _recipe(tmp_path, [{"text": "x"}], columns={"question": "title", "answer": "text"}).faults()
     assert (fault.what, fault.write) == (f"{tmp_path}/in.jsonl has no column title", "one of text")
-    (fault,) = _recipe(tmp_path, []).faults()
-    assert fault.what == f"{tmp_path}/in.jsonl has no row"
+    (fault,) = _recipe(tmp_path, b"\n\n").faults()
+    assert (fault.what, fault.write) == (f"{tmp_path}/in.jsonl: an empty file", "name a file with rows")
+    (fault,) = _recipe(tmp_path, b"[\n").faults()
+    assert fault.what == f"{tmp_path}/in.jsonl:2: the file ends before the closing ]"
     assert _recipe(tmp_path, [SHAPES["alpaca"]]).faults() == []
 
 
@@ -187,6 +206,236 @@ def test_texts_are_tidied_and_redacted(tmp_path: Path) -> None:
     )
     assert row["messages"][0]["content"] == "Who?"
     assert row["messages"][1]["content"] == "  def f():\n      caf\u00e9 x\nmail <EMAIL>"
+
+
+KINDS: dict[str, tuple[list[dict[str, Any]], Any]] = {
+    "unpaired": ([{"prompt": "Where?", "completion": "Here.", "label": True}], Unpaired([ASKED], [ANSWERED], True)),
+    "classification": ([{"text": "Where?", "label": "question"}], Labelled("Where?", ["question"])),
+    "pairs": ([{"article": "A long text.", "summary": "Text."}], Pair("A long text.", "Text.")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_gives_rows_of_its_type(tmp_path: Path, kind: str) -> None:
+    rows, wanted = KINDS[kind]
+    _run(tmp_path, [{**rows[0], "topic": "x"}], kind=kind)
+    (row,) = read(tmp_path / "out" / "train.jsonl", type(wanted))
+    assert row == dataclasses.replace(wanted, id="in.jsonl#1", meta={"file": "in.jsonl", "line": 1, "topic": "x"})
+
+
+def test_words_with_tags(tmp_path: Path) -> None:
+    _run(tmp_path, [{"tokens": ["Mara", "digs"], "ner_tags": ["B-PER", "O"]}], kind="classification")
+    (row,) = read(tmp_path / "out" / "train.jsonl", Tagged)
+    assert (row.tokens, row.tags) == (["Mara", "digs"], ["B-PER", "O"])
+    labels = json.loads((tmp_path / "out" / "labels.json").read_text())
+    assert labels == {"problem_type": "token_classification", "labels": ["B-PER", "O"]}
+
+
+def test_columns_of_their_own_and_what_is_joined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"subject": "Fern", "body": "It is dry.", "rude": 0, "urgent": 1}, {"subject": "Moss", "body": "Fine.",
+            "rude": 0, "urgent": 0}]  # fmt: skip
+    found = _run(
+        tmp_path, rows, kind="classification", columns={"text": ["subject", "body"], "labels": ["rude", "urgent"]}
+    )
+    assert [(row["text"], row["labels"]) for row in found] == [
+        ("Fern\n\nIt is dry.", ["urgent"]),
+        ("Moss\n\nFine.", []),
+    ]
+    assert "read as text_label (subject and body as text, rude and urgent as labels)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "labels.json").read_text())["problem_type"] == "multi_label_classification"
+
+
+def test_an_ambiguous_file_says_what_was_taken_and_why_and_can_be_read_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"instruction": "Translate.", "input": "Baum", "output": "Tree"}]
+    _run(tmp_path, rows)
+    assert (
+        "in.jsonl: read as alpaca (instruction, output, input); question_answer (input+output) would fit too: alpaca "
+        "was taken because it reads the instruction and its input together\n"
+        "    user: Translate. Baum / assistant: Tree\n"
+    ) in capsys.readouterr().out
+    inputs = [{"path": str(tmp_path / "in.jsonl"), "shape": "question_answer"}]
+    (row,) = _run(tmp_path, rows, inputs=inputs)
+    assert [turn["content"] for turn in row["messages"]] == ["Baum", "Tree"]
+    inputs[0]["shape"] = "alpca"
+    (fault,) = _recipe(tmp_path, rows, inputs=inputs).faults()
+    assert fault.what == f"{tmp_path}/in.jsonl: there is no shape alpca of kind conversations"
+    assert fault.write.startswith("one of messages, sharegpt, ")
+    inputs[0]["shape"] = "sharegpt"
+    (fault,) = _recipe(tmp_path, rows, inputs=inputs).faults()
+    assert fault.what == f"{tmp_path}/in.jsonl: columns input, instruction, output do not make the shape sharegpt"
+
+
+def test_roles_of_their_own(tmp_path: Path) -> None:
+    rows = [{"messages": [{"role": "Customer", "content": "Where?"}, {"role": "Agent", "content": "Here."}]}]
+    with pytest.raises(UserError, match="1 x unknown role"):
+        _run(tmp_path, rows)
+    inputs = [{"path": str(tmp_path / "in.jsonl"), "roles": {"Customer": "user", "Agent": "assistant"}}]
+    assert _run(tmp_path, rows, inputs=inputs)[0]["messages"] == [ASKED, ANSWERED]
+
+
+def test_two_shapes_in_one_file_are_told_apart(tmp_path: Path) -> None:
+    _run(tmp_path, [SHAPES["alpaca"], {"instruction": "When?", "output": "Now."}, SHAPES["messages"], {"x": 1}])
+    assert _refused(tmp_path) == [
+        (3, "another shape", "reads as messages, the file as alpaca"),
+        (4, "missing column", "found x"),
+    ]
+
+
+def test_a_folder_of_files_and_one_that_is_no_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "data"
+    write_rows(folder / "a.jsonl.gz", [SHAPES["alpaca"]])
+    (folder / "b.csv").write_text("question,answer\nWhen?,Now.\n")
+    (folder / "c.csv").write_text("x,y\n1,2\n")
+    write_rows(folder / "d.jsonl", [{"question": "Who?", "answer": "Me."}] * 30)
+    with (folder / "d.jsonl").open("ab") as stream:
+        stream.write(b'{"question": "Whose?", "answer"')
+    found = _run(tmp_path, [], inputs=[{"path": str(folder)}])
+    assert [row["messages"][0]["content"] for row in found] == ["Where?", "When?", "Who?"]
+    first = next(read_rows(tmp_path / "out" / "refused.jsonl"))
+    assert (Path(first["file"]).name, first["line"], first["reason"]) == ("c.csv", 0, "file cannot be read")
+    out = capsys.readouterr().out
+    assert "a.jsonl.gz: read as alpaca" in out and "b.csv: read as question_answer" in out
+    with pytest.raises(UserError, match=r"c\.csv:2: columns x, y fit no shape"):
+        _run(tmp_path, [], inputs=[{"path": str(folder)}], strict=True)
+
+
+def test_a_file_that_breaks_off_gives_the_rows_before(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    rows = [{"question": f"Who is number {n} of them?", "answer": f"{chance.getrandbits(400)}"} for n in range(3000)]
+    data = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())[:-99_000]
+    found = _run(tmp_path, data, deduplicate=None)
+    assert 1000 < len(found) < 2000
+    ((line, reason, detail),) = _refused(tmp_path)
+    assert (line, reason) == (len(found), "file damaged from here on")
+    assert detail.startswith("damaged gzip file (")
+    with pytest.raises(UserError, match="damaged gzip file"):
+        _run(tmp_path, data, strict=True)
+
+
+def test_tokens_are_counted_by_the_tokenizer(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    (tmp_path / "model").mkdir()
+    tokenizer.save(str(tmp_path / "model" / "tokenizer.json"))
+    rows = [{"question": "one two", "answer": "three"}, {"question": "one two", "answer": "three four"}]
+    pairs = [{"prompt": "one two", "chosen": "three", "rejected": "three four"}]
+    keys = {"tokenizer": str(tmp_path / "model"), "max_tokens": 3}
+    assert len(_run(tmp_path, rows, **keys)) == 1
+    assert _refused(tmp_path) == [(2, "too many tokens", "4 tokens, at most 3")]
+    assert json.loads((tmp_path / "out/statistics.json").read_text())["lengths"]["tokens"]["p100"] == 3
+    with pytest.raises(UserError, match="1 x too many tokens"):
+        _run(tmp_path, pairs, kind="preferences", **keys)
+    with pytest.raises(ValueError, match="max_tokens needs a tokenizer"):
+        _recipe(tmp_path, rows, max_tokens=3)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match=r"tokenizer\.json: not a tokenizer \("):
+        _run(tmp_path, rows, tokenizer=str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer.json").unlink()
+    (fault,) = _recipe(tmp_path, rows, tokenizer=str(tmp_path)).faults()
+    assert fault.what == f"{tmp_path} holds no tokenizer.json"
+
+
+def _classes(counts: dict[str, int]) -> list[dict[str, str]]:
+    return [
+        {"text": f"{label} number {n} of many", "label": label} for label, count in counts.items() for n in range(count)
+    ]
+
+
+def test_balance_weighs_or_repeats_training_rows_alone(tmp_path: Path) -> None:
+    rows = _classes({"a": 30, "b": 10})
+    keys: dict[str, Any] = {"kind": "classification", "validation": 0.2}
+    weighed = _run(tmp_path, rows, balance="weights", **keys)
+    assert {row["labels"][0]: row["weight"] for row in weighed} == {
+        "a": 0.666667,
+        "b": 2.0,
+    }  # 32 / (2 * 24), 32 / (2 * 8)
+    held_back = list(read_rows(tmp_path / "out" / "validation.jsonl"))
+    assert Counter(row["labels"][0] for row in held_back) == {"a": 6, "b": 2}
+    assert all("weight" not in row for row in held_back)
+    more = _run(tmp_path, rows, balance="oversample", **keys)
+    assert Counter(row["labels"][0] for row in more) == {"a": 24, "b": 24}
+    assert len({row["id"] for row in more}) == 48
+    assert Counter(row["labels"][0] for row in _run(tmp_path, rows, balance="undersample", **keys)) == {"a": 8, "b": 8}
+    with pytest.raises(UserError, match="balance: weights needs one label a row; this one has 2"):
+        _run(tmp_path, [{"text": "x", "labels": ["a", "b"]}], kind="classification", balance="weights")
+    with pytest.raises(ValueError, match="balance: weights is for kind: classification"):
+        _recipe(tmp_path, rows, balance="weights")
+
+
+def test_near_duplicates_are_listed_with_the_kept_row(tmp_path: Path) -> None:
+    text = "The silver fern in the rock house wants water every second day, and more of it from the month of May on"
+    rows = [{"question": text + ".", "answer": text}, {"question": text + "!", "answer": text + " indeed"}]
+    assert len(_run(tmp_path, rows)) == 1
+    ((line, reason, detail),) = _refused(tmp_path)
+    assert (line, reason, detail.replace(f"{tmp_path}/", "")) == (2, "near-duplicate", "0.95 like in.jsonl:1")
+    assert len(_run(tmp_path, rows, deduplicate={"threshold": 1})) == 2
+    assert len(_run(tmp_path, rows + rows, deduplicate=None)) == 4
+
+
+def test_short_evaluation_questions_are_found_as_whole_prompts(tmp_path: Path) -> None:
+    (tmp_path / "eval.csv").write_text(
+        "question,answer\nWhat is acne?,A disease\nwhere does the blue fern grow,There\n"
+    )
+    rows = [{"question": "What is ACNE", "answer": "Skin."}, {"question": "What is acne like?", "answer": "Red."},
+            {"question": "And where does the blue fern grow?", "answer": "Here."}]  # fmt: skip
+    keys = {"decontaminate": [str(tmp_path / "eval.csv")]}
+    assert [row["id"] for row in _run(tmp_path, rows, **keys)] == ["in.jsonl#2"]
+    hits = [(row["row"], row["evaluation"]) for row in read_rows(tmp_path / "out" / "contamination.jsonl")]
+    assert hits == [
+        (f"{tmp_path}/in.jsonl:1", f"{tmp_path}/eval.csv:2"),
+        (f"{tmp_path}/in.jsonl:3", f"{tmp_path}/eval.csv:3"),
+    ]
+    found = _run(tmp_path, rows, decontaminate_by="whole", **keys)
+    assert [row["id"] for row in found] == ["in.jsonl#2", "in.jsonl#3"]
+
+
+def test_what_a_user_should_look_at_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"text": f"{label} as it was on day {n}", "label": label} for label in ("good", "Good ") for n in range(9)]
+    rows = [{**row, "text": row["text"].replace("Good", "fine")} for row in rows]
+    _run(tmp_path, rows, kind="classification", labels=["good", "Good", "bad"], validation=0.0)
+    out = capsys.readouterr().out
+    assert "look at: labels that differ in spelling alone: Good, good" in out
+    assert "look at: labels without a row: bad" in out
+
+
+def test_figures_and_report_tell_what_was_read_and_refused(tmp_path: Path) -> None:
+    rows = [{"question": f"Question {n} <b>?", "answer": "z" * n, "system": "Be kind."} for n in range(1, 11)]
+    _run(tmp_path, [*rows, {"question": "Empty?", "answer": ""}])
+    figures = json.loads((tmp_path / "out" / "statistics.json").read_text())
+    assert figures["rows"] == {"all": 10, "train": 10, "validation": 0}
+    assert (figures["read"], figures["refused"]) == (11, {"empty answer": 1})
+    assert figures["lengths"]["answer"] == {"mean": 5.5, "p5": 1, "p25": 3, "p50": 5, "p75": 8, "p95": 10, "p100": 10}
+    assert figures["systems"] == {"with": 10, "different": 1, "most_frequent": {"Be kind.": 10}}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "read as question_answer (question, answer, system)" in page
+    assert "<b>empty answer</b>" in page and "in.jsonl:11" in page
+    assert "Question 1 &lt;b&gt;?" in page and "<b>?" not in page
+    assert "http" not in page and "<script" not in page
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["metrics"]["answer_p95"] == 10
+    assert manifest["volatile"] == ["report.html"]
+
+
+def test_the_same_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:
+    rows = _classes({"a": 30, "b": 20, "c": 3}) + [
+        {"text": "a number 3 of many", "label": "b"},
+        {"text": "", "label": "a"},
+    ]
+    write_rows(tmp_path / "in.jsonl", rows)
+    made = []
+    for seed in ("0", "1"):
+        recipe = {"kind": "classification", "inputs": [{"path": "in.jsonl"}], "output_dir": f"out{seed}", "test": 0.1}
+        code = f"from data_prep.stages import instructions as i; i.run(i.Recipe(**{recipe!r}))"
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.getcwd()}
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+        names = ("train", "validation", "test", "refused")
+        made.append([(tmp_path / f"out{seed}" / f"{name}.jsonl").read_bytes() for name in names])
+        made[-1] += [(tmp_path / f"out{seed}" / name).read_bytes() for name in ("statistics.json", "report.html")]
+    assert made[0] == made[1]
 
 
 def test_the_shipped_recipe_loads_where_its_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
