@@ -1,0 +1,1 @@
+"""The four tables of `benchmarks/quality_detection.py`, one module each."""
