@@ -8,14 +8,13 @@ where c' is the context c without its first byte and types(c) is how many differ
 once for each different byte before it (Kneser and Ney 1995), so that what the reference text says over and over does
 not count for more. Bytes need no vocabulary, and every language and every kind of damage has a probability; the model
 is mixed with the uniform one (2 %), so that a few bytes that the reference text never had do not outweigh a whole text.
-`perplexity` is exp of the mean of -ln p over the bytes of a text. Under a model of 5 MB of medical pages: 3.4 to 7 for
+`perplexity` is exp of the mean of -ln p over the bytes of a text. Under a model of 5 MB of medical pages: 3.3 to 7 for
 other medical pages, 6 to 14 for speeches and stories, 40 for German, 100 and more for tables of figures and random
 letters.
 
 n-grams are kept in one table an order, found by a hash, so that a text is scored in a few NumPy operations for each
-order. Two n-grams with the same place in the table: the more frequent one stays, the other counts as not seen. A table
-has at least four places for each n-gram, so at most one in nine is lost, of the rarest; probabilities then add up to a
-little less than 1, and perplexity is a little too high, for every text alike.
+order. A table has at least four places for each n-gram, and an n-gram may stand in one of four; of the rarest about one
+in 500 finds none and counts as not seen.
 
 A model is saved as one .npz file. Left out: words as units, and reference texts beyond `LIMIT` bytes (the rest is not
 read).
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 ORDER = 6  # at most 7: an n-gram with the byte before it is held in 64 bits
 LIMIT = 20_000_000
 UNIFORM = 0.02
+PROBES = 4  # places in a table that an n-gram may have
 SCALE = 2047.0  # steps to a nat: log-probabilities from 0 to -32 in 16 bits
 MODEL = ".npz"
 _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
@@ -71,9 +71,7 @@ class Model:
             if len(codes) < order:
                 break
             keys = (codes[: len(codes) - order + 1].astype(np.uint64) << np.uint64(8 * (order - 1))) | keys[1:]
-            places, marks = _places(keys, len(table))
-            entries = table[places]
-            seen = (entries >> np.uint64(32)) == marks
+            entries, seen = _looked_up(keys, table)
             known = ((entries >> np.uint64(16)) & np.uint64(0xFFFF)).astype(np.float32) / -SCALE
             found[order - 1 :] = np.where(seen, known, found[order - 1 :] + weight[:-1])
             weight = np.where(seen, (entries & np.uint64(0xFFFF)).astype(np.float32) / -SCALE, np.float32(0))
@@ -213,16 +211,38 @@ def _smoothed(
 
 
 def _table(grams: Keys, logs: NDArray[np.float64], counts: NDArray[np.int64], weights: NDArray[np.float64]) -> Keys:
-    """Return the table of n-grams; where two want one place, the more frequent gets it."""
+    """Return the table of n-grams; where two want one place, the more frequent gets it and the other its next one."""
     import numpy as np
 
     size = 1 << max(10, math.ceil(math.log2(4 * len(grams))))
-    places, marks = _places(grams, size)
+    places, strides, marks = _places(grams, size)
     entries = (marks << np.uint64(32)) | (_steps(logs) << np.uint64(16)) | _steps(weights)
     table = np.zeros(size, dtype=np.uint64)
-    order = np.argsort(counts, kind="stable")  # of values for one place NumPy keeps the last
-    table[places[order]] = entries[order]
+    left = np.argsort(counts, kind="stable")
+    for _ in range(PROBES):
+        free = left[table[places[left]] == 0]
+        table[places[free]] = entries[free]  # of values for one place NumPy keeps the last, the most frequent here
+        left = left[table[places[left]] != entries[left]]
+        places[left] = (places[left] + strides[left]) & (size - 1)
     return table
+
+
+def _looked_up(keys: Keys, table: Keys) -> tuple[Keys, NDArray[np.bool_]]:
+    """Return the entry of each n-gram, and whether it is that n-gram's own."""
+    import numpy as np
+
+    places, strides, marks = _places(keys, len(table))
+    entries = table[places]
+    seen = (entries >> np.uint64(32)) == marks
+    left = np.flatnonzero(~seen & (entries != 0))  # another n-gram is there: look where this one would be then
+    for _ in range(PROBES - 1):
+        places[left] = (places[left] + strides[left]) & (len(table) - 1)
+        found = table[places[left]]
+        own = (found >> np.uint64(32)) == marks[left]
+        entries[left[own]] = found[own]
+        seen[left[own]] = True
+        left = left[~own & (found != 0)]
+    return entries, seen
 
 
 def _steps(logs: NDArray[np.float64]) -> Keys:
@@ -231,14 +251,15 @@ def _steps(logs: NDArray[np.float64]) -> Keys:
     return np.minimum(np.rint(-logs * SCALE), 0xFFFF).astype(np.uint64)
 
 
-def _places(keys: Keys, size: int) -> tuple[NDArray[np.int64], Keys]:
-    """Return each n-gram's place in a table of `size` (a power of two), and 32 other bits of its hash."""
+def _places(keys: Keys, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Keys]:
+    """Return each n-gram's place in a table of `size`, a power of two, the stride to its next one, and 32 more bits."""
     import numpy as np
 
     mixed = (keys + np.uint64(1)) * np.uint64(_FIRST)
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(_SECOND)
-    bits = size.bit_length() - 1
-    return (mixed >> np.uint64(64 - bits)).astype(np.int64), (mixed & np.uint64(0xFFFFFFFF)) | np.uint64(1)
+    places = (mixed >> np.uint64(64 - (size.bit_length() - 1))).astype(np.int64)
+    marks = (mixed & np.uint64(0xFFFFFFFF)) | np.uint64(1)
+    return places, marks.astype(np.int64), marks
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ _MARKDOWN_LINK = re.compile(
     r"!?\[[^\[\]\n]*\](?:\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?: \"[^\"\n]*\")?\)|\[[^\[\]\n]*\])"
 )
 _MARKDOWN_TEXT = re.compile(r"!?\[([^\[\]\n]*)\]\((?:https?://|ftp://|www\.)[^()\s]*(?:\([^()\s]*\)[^()\s]*)*\)", re.I)
-_REST = re.compile(r"[\s*+•·|>#»:()–—-]*")  # of a line that is a link: list marks and separators, but no quoted text
+_REST = re.compile(r"[\s*+•·|<>#»:()–—-]*")  # of a line that is a link: list marks and separators, but no quoted text
 _NUMBERING = re.compile(r"\s*(?:\d+[.)]|\[\d+\])\s*")
 _BLANKS = re.compile(r"[ \t]{2,}")
 _EMPTY_BRACKETS = re.compile(r"[(<\[][ \t]*[)>\]]")

@@ -41,12 +41,13 @@ PATTERNS: tuple[tuple[str, str], ...] = (
                 r".{0,80}"),
     ("cookie", r"(?:accept|reject|decline|manage|allow)(?: all)? cookies?(?: (?:settings|preferences))?"),
     ("cookie", r"cookie (?:settings|preferences|notice|consent)"),
-    ("cookies", r"(?:diese|unsere) (?:web)?seite (?:verwendet|nutzt) cookies\b.{0,200}"),
+    ("cookies", r"(?:diese|unsere) (?:web)?(?:site|seite) (?:verwendet|nutzt) cookies\b.{0,200}"),
     ("cookies", r"(?:ce|notre) site (?:web )?utilise des cookies\b.{0,200}"),
     ("cookies", r"(?:este|nuestro) sitio (?:web )?(?:utiliza|usa) cookies\b.{0,200}"),
     ("share", r"share (?:this|on|via|with)(?: (?:this|article|page|post|story|link|with friends|on|via|to))*"
               rf"(?:[ ,:|]*(?:on |via |to |and |or )?{_NETWORK})*"),
-    ("tweet", rf"{_BUTTON}(?:[ ,|·/]+{_BUTTON})+|tweet(?: this)?"),
+    ("share", rf"{_BUTTON}(?:[ ,|·/]+{_BUTTON})+"),
+    ("tweet", r"tweet(?: this)?"),
     ("follow us", rf"follow us(?: on)?(?:[ ,:|&]*(?:and |or )?{_NETWORK})*"),
     ("like us", r"like us on facebook"),
     ("teilen", rf"(?:artikel |seite |beitrag )?teilen(?: (?:auf|mit|via|über) {_NETWORK})?"),
@@ -63,7 +64,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("sponsored", r"sponsored(?: content| links?| post)?"),
     ("leave a", r"leave a (?:comment|reply)(?: cancel reply)?"),
     ("your email", r"your e-?mail address will not be published\b.{0,60}"),
-    ("log in", r"(?:please |you must (?:be )?)(?:log(?:ged)? ?in|sign ?in)(?: or (?:register|sign up))? to "
+    ("log", r"(?:please |you must (?:be )?)(?:log(?:ged)? ?in|sign ?in)(?: or (?:register|sign up))? to "
                r"(?:post|leave|reply|comment|view|continue)\b.{0,60}"),
     ("javascript", r"(?:please |you (?:need|have) to )?(?:enable|turn on|activate) javascript\b.{0,80}"),
     ("javascript", r"(?:this (?:site|page)|javascript) (?:requires|is required|is disabled|must be enabled)\b.{0,80}"),
