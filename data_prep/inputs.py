@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from recipes import remote
-from recipes.sections import DatasetRef, Fault, InputPath, Key, Section, shipped
+from recipes.sections import DatasetRef, Fault, Key, Section, SourcePath, shipped
 
 if TYPE_CHECKING:
     from data_prep.readers import Skipped, Unit
@@ -29,7 +29,7 @@ Field_ = Literal["text", "title", "url", "source", "license"]
 class Input(Section):
     """A file, a folder or URL with all files below it, or a data set."""
 
-    path: InputPath | None = Field(default=None, description="A file, a folder, or a URL that fsspec can open.")
+    path: SourcePath | None = Field(default=None, description="A file, a folder, or a URL that fsspec can open.")
     dataset: DatasetRef | None = Field(
         default=None, description="A folder of datasets.save_to_disk, or a data set's name on the Hugging Face hub."
     )
@@ -70,12 +70,15 @@ def units_of(item: Input, size: int) -> Iterator[Unit]:
 
     Raises: UserError for a URL or a data set that cannot be reached.
     """
-    from data_prep import readers
+    from data_prep import hub, readers
 
-    if item.dataset is not None:
-        raise NotImplementedError
-    path = str(item.path)
-    root = path if remote.is_url(path) else str(shipped(path))
+    if item.path is not None:
+        root = str(item.path) if remote.is_url(item.path) else str(shipped(item.path))
+    elif folder := hub.saved(str(item.dataset), item.split):
+        root = str(folder)
+    else:
+        yield from hub.units(str(item.dataset), item.config, item.split)
+        return
     yield from readers.units(root, size, lambda unit: _wanted(item, unit.relative or unit.where))
 
 
@@ -91,11 +94,14 @@ def _wanted(item: Input, relative: str) -> bool:
 
 def documents_of(item: Input, unit: Unit) -> Iterator[Document | Skipped]:
     """Yield the documents of one of an input's units, and what could not be read."""
-    from data_prep import readers
+    from data_prep import hub, readers
 
-    yield from readers.read_unit(
-        unit, item.called(), item.license, {str(field): column for field, column in item.columns.items()}
-    )
+    columns = {str(field): column for field, column in item.columns.items()}
+    if item.dataset is not None and unit.path == str(item.dataset):
+        found = hub.documents(unit, item.config, item.split, columns)
+        yield from readers.placed(found, unit, item.called(), item.license)
+    else:
+        yield from readers.read_unit(unit, item.called(), item.license, columns)
 
 
 def faults(item: Input, key: Key) -> list[Fault]:

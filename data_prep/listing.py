@@ -22,6 +22,7 @@ from data_prep import licences
 from recipes import remote
 
 SAVED = "state.json"  # of datasets' save_to_disk
+SAVED_SPLITS = "dataset_dict.json"  # beside a folder for each split
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def _folder(root: str) -> Iterator[Unit]:
             continue
         folders = []
         for entry in entries:
+            if entry.name == SAVED_SPLITS:
+                continue
             path = relative + entry.name
             if os.path.isdir(entry.path):
                 if not rules.leave_out(path + "/"):

@@ -23,7 +23,7 @@ from typing import Any
 
 from recipes import __version__, disk, launch, provenance, publish
 from recipes.errors import UserError
-from recipes.hashing import combined, file_hash, files_in, text_hash
+from recipes.hashing import combined, file_hash, files_in
 from recipes.manifest import MANIFEST, NEW, Manifest, content_hash, owner, plain, read, stored, write_json
 from recipes.sections import StageRecipe
 
@@ -73,16 +73,22 @@ def matches(recipe: StageRecipe) -> bool:
 def _same_revisions(manifest: Manifest) -> bool:
     """Return whether each hub model in the local cache is still the commit that was used."""
     for entry in manifest.inputs.values():
-        used, now = entry.get("revision"), provenance.hub_revision(entry["path"]) if "revision" in entry else None
+        used = entry.get("revision")
+        now = provenance.hub_revision(entry["path"], _kind(entry)) if used else None
         if used and now and used != now:
             return False
     return True
 
 
+def _kind(entry: dict[str, Any]) -> str:
+    """Return what the hub calls an input of a manifest."""
+    return "model" if entry["model"] else "dataset"
+
+
 def input_hashes(recipe: StageRecipe) -> dict[str, str]:
-    """Return the content hash of each input, by its key in the recipe; a hub id counts by its name."""
+    """Return the content hash of each input, by its key in the recipe; elsewhere `provenance.absent_hash`."""
     return {
-        item.key: content_hash(item.path) if provenance.local(item.path) else text_hash(f"hub:{item.path}")
+        item.key: content_hash(item.path) if provenance.local(item.path) else provenance.absent_hash(item.path)
         for item in provenance.inputs_of(recipe)
     }
 
@@ -94,7 +100,7 @@ def _input_entries(recipe: StageRecipe, hashes: dict[str, str], target: Path) ->
         entry: dict[str, Any] = {"path": item.path, "content": hashes[item.key], "stage": None, "model": item.model}
         place = provenance.local(item.path)
         if place is None:
-            entry["revision"] = provenance.hub_revision(item.path)
+            entry["revision"] = provenance.hub_revision(item.path, _kind(entry))
         else:
             # From this result's folder: a tree of results that was moved as a whole still finds its parts.
             entry["relative"] = os.path.relpath(os.path.abspath(place), os.path.abspath(target))

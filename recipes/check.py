@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from recipes.errors import UserError
 from recipes.finding import nearest
-from recipes.sections import InputPath, Key, ModelRef, StageRecipe, walk
+from recipes.sections import NAMED, Key, StageRecipe, walk
 from recipes.source import Source, dotted, shown
 from recipes.training_arguments import FIELDS
 
@@ -118,7 +118,7 @@ def named(source: Source, model: type[BaseModel]) -> Iterator[tuple[Key, str]]:
 
 def _as_named(key: Key, value: str, field: FieldInfo) -> Iterator[tuple[Key, str]]:
     for kind in _parts(field.annotation):
-        if kind in (InputPath, ModelRef) and value:
+        if kind in NAMED and value:
             yield key, kind(value)
 
 
@@ -229,6 +229,8 @@ def _example(field: FieldInfo | None) -> str:
 
 KINDS = (
     ("ModelRef", "<a model's folder or Hugging Face id>"),
+    ("DatasetRef", "<a data set's folder or Hugging Face id>"),
+    ("SourcePath", "<a file, a folder or a URL>"),
     ("list[", "[...]"),
     ("InputPath", "<a file or folder>"),
     ("float", "<a number>"),

@@ -1,4 +1,4 @@
-"""What a recipe names must be there: files, folders, models on disk, models on the Hugging Face hub.
+"""What a recipe names must be there: files, folders, URLs, models and data sets on disk or on the Hugging Face hub.
 
 A hub id is looked for in the local cache first; then one question to the hub, answered within three seconds or not at
 all (the libraries themselves retry for 50 seconds, or hang for ever when the network is silent).
@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from recipes import artifact
+from recipes import artifact, remote
 from recipes.errors import UserError
 from recipes.finding import Stage, nearest
 from recipes.provenance import hub_revision
-from recipes.sections import Fault, Key, ModelRef, shipped
+from recipes.sections import DatasetRef, Fault, Key, ModelRef, SourcePath, shipped
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 Maker = TypeVar("Maker")
@@ -41,10 +41,20 @@ def faults(
         elif maker := _maker(value, promised):
             if isinstance(value, ModelRef) and maker.floor != "finetune":
                 yield Fault(key, f"{value} comes from stage {maker.name}, which makes no model", "name a model")
-        elif fault := _model_fault(key, value) if isinstance(value, ModelRef) else _input_fault(key, value):
+        elif fault := _fault(key, value):
             to_be_made = not shipped(value).exists() and not artifact.owner(value)
             recipe_path = _maker(value, siblings) if to_be_made else None
             yield Fault(key, fault.what, f"make it first: tuneloop run {recipe_path}") if recipe_path else fault
+
+
+def _fault(key: Key, value: str) -> Fault | None:
+    if isinstance(value, ModelRef):
+        return _model_fault(key, value)
+    if isinstance(value, DatasetRef):
+        return dataset_fault(key, value)
+    return (
+        _url_fault(key, value) if isinstance(value, SourcePath) and remote.is_url(value) else _input_fault(key, value)
+    )
 
 
 def _maker(value: str, makers: Mapping[str, Maker]) -> Maker | None:
@@ -90,6 +100,26 @@ def _input_fault(key: Key, value: str) -> Fault | None:
     return None
 
 
+def _url_fault(key: Key, value: str) -> Fault | None:
+    try:
+        remote.probe(value)
+    except UserError as error:
+        return Fault(key, f"{value}: {error.what}", error.write)
+    return None
+
+
+def dataset_fault(key: Key, value: str) -> Fault | None:
+    """Return why a data set cannot be had, or None when it can."""
+    place = shipped(value)
+    if place.is_dir():
+        return _input_fault(key, value)
+    if place.exists():
+        return Fault(key, f"{value} is a file, not a data set's folder", f"write path: {value} instead of dataset:")
+    if not HUB_ID.fullmatch(value) or Path(value.split("/")[0]).is_dir():
+        return Fault(key, f"{value} is not there", _similar(place) or "write a data set's folder or a Hugging Face id")
+    return _hub_fault(key, value, _similar(place), "dataset")
+
+
 def _similar(place: Path) -> str | None:
     """Return a suggestion from the folder in which the path stops being right."""
     parent = next(folder for folder in (place.parent, *place.parents) if folder.is_dir())
@@ -131,40 +161,42 @@ def _folder_fault(key: Key, value: str, place: Path) -> Fault | None:
     return Fault(key, f"{value} holds no model (neither config.json nor adapter_config.json)", write)
 
 
-def _hub_fault(key: Key, value: str, similar: str | None) -> Fault | None:
+def _hub_fault(key: Key, value: str, similar: str | None, kind: str = "model") -> Fault | None:
     """Return why a Hugging Face id cannot be had, or None when it can."""
-    if hub_revision(value):
+    if hub_revision(value, kind):
         return None
-    other = similar or "write a local folder, or download it first where there is a network: hf download " + value
+    command = "hf download " + ("--repo-type dataset " if kind == "dataset" else "") + value
+    other = similar or "write a local folder, or download it first where there is a network: " + command
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return Fault(key, f"{value} is not on this disk, and the hub is switched off (HF_HUB_OFFLINE=1)", other)
-    answer = hub_answer(value)
+    answer = hub_answer(value, kind)
     if answer is None:
         return Fault(key, f"{value} is not on this disk, and the hub gave no answer in {PROBE_SECONDS:.0f} s", other)
     if answer in (401, 403, 404):
-        write = similar or "correct the id; for a private or gated model, set HF_TOKEN"
-        return Fault(key, f"the hub has no model {value} that it would give (it answered {answer})", write)
+        named = {"model": "model", "dataset": "data set"}[kind]
+        write = similar or f"correct the id; for a private or gated {named}, set HF_TOKEN"
+        return Fault(key, f"the hub has no {named} {value} that it would give (it answered {answer})", write)
     return None
 
 
 @functools.cache
-def hub_answer(name: str) -> int | None:
-    """Return the HTTP status with which the hub answers for a model, or None without an answer in time."""
+def hub_answer(name: str, kind: str = "model") -> int | None:
+    """Return the HTTP status with which the hub answers for a model or dataset, or None without an answer in time."""
     answers: list[int] = []
-    asking = threading.Thread(target=lambda: answers.append(_ask(name)), daemon=True)
+    asking = threading.Thread(target=lambda: answers.append(_ask(name, kind)), daemon=True)
     asking.start()
     asking.join(PROBE_SECONDS)  # also bounds the name look-up, which no socket timeout does
     return answers[0] if answers and answers[0] else None
 
 
-def _ask(name: str) -> int:
+def _ask(name: str, kind: str) -> int:
     import urllib.error
     import urllib.request
 
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     token = os.environ.get("HF_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(f"{endpoint}/api/models/{name}", headers=headers)
+    request = urllib.request.Request(f"{endpoint}/api/{kind}s/{name}", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=PROBE_SECONDS) as answer:
             return int(answer.status)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recipes import __version__
+from recipes import __version__, remote
 from recipes.hashing import combined, file_hash, text_hash
-from recipes.sections import InputPath, ModelRef, StageRecipe, shipped, walk
+from recipes.sections import NAMED, ModelRef, StageRecipe, shipped, walk
 
 LIBRARIES = (
     "torch transformers peft trl accelerate bitsandbytes datasets evaluate gradio tokenizers safetensors numpy "
-    "huggingface_hub pydantic SQLAlchemy sacrebleu ftfy resiliparse pypdfium2"
+    "huggingface_hub pydantic SQLAlchemy sacrebleu ftfy resiliparse pypdfium2 fastwarc pyarrow pathspec"
 ).split()
 FLOORS = ("recipes", "data_prep", "finetune", "eval")
 
@@ -39,7 +39,7 @@ def inputs_of(recipe: StageRecipe) -> list[Input]:
     return [
         Input(".".join(map(str, key)), str(value), isinstance(value, ModelRef))
         for key, value in walk(recipe)
-        if isinstance(value, InputPath | ModelRef)
+        if isinstance(value, NAMED)
     ]
 
 
@@ -63,14 +63,34 @@ def _drop(values: dict[str, Any], key: list[str]) -> None:
     values.pop(key[-1], None)
 
 
-def hub_revision(name: str) -> str | None:
-    """Return the commit of a Hugging Face id in the local cache, or None when it is not there."""
-    folder = hub_cache() / f"models--{name.replace('/', '--')}"
+def hub_revision(name: str, kind: str = "model") -> str | None:
+    """Return the commit of a Hugging Face id in the local cache, or None when it is not there.
+
+    `kind` is model or dataset.
+    """
+    if remote.is_url(name):
+        return None
+    folder = hub_folder(name, kind)
     reference = folder / "refs" / "main"
     if not reference.is_file():
         return None
     commit = reference.read_text(encoding="utf-8").strip()
     return commit if (folder / "snapshots" / commit).is_dir() else None
+
+
+def hub_folder(name: str, kind: str) -> Path:
+    """Return the folder in which huggingface_hub keeps the files of a model or a data set."""
+    return hub_cache() / f"{kind}s--{name.replace('/', '--')}"
+
+
+def absent_hash(path: str) -> str:
+    """Return what stands for the content of an input that is not on this disk.
+
+    A URL counts by its listing: names, sizes and the store's own marks (recipes/remote.py); a hub id by its name.
+    """
+    if not remote.is_url(path):
+        return text_hash(f"hub:{path}")
+    return combined({file.relative or file.url: f"{file.size} {file.mark}" for file in remote.files(path)})
 
 
 def hub_cache() -> Path:

@@ -21,7 +21,8 @@ from recipes.errors import UserError
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 MARKS = ("ETag", "etag", "checksum", "md5Hash", "md5", "LastModified", "last_modified", "mtime", "updated", "created")
-LISTING_SECONDS = 30.0
+LISTING_SECONDS = 600.0  # a thousand names a request: millions of files take minutes
+PROBE_SECONDS = 10.0
 Answer = TypeVar("Answer")
 
 
@@ -45,7 +46,21 @@ def files(url: str) -> list[RemoteFile]:
 
     Raises: UserError when the protocol is unknown, its package is missing, nothing is there, or the store is silent.
     """
-    return _in_time(url, lambda: _listed(url))
+    return _in_time(url, lambda: _listed(url), LISTING_SECONDS)
+
+
+def probe(url: str) -> None:
+    """Ask the store whether something is at a URL.
+
+    Raises: UserError as `files`.
+    """
+
+    def ask() -> None:
+        system, root = _opened(url)
+        if not system.exists(root):
+            raise UserError(url, "there is nothing here", "correct the URL")
+
+    _in_time(url, ask, PROBE_SECONDS)
 
 
 def _listed(url: str) -> list[RemoteFile]:
@@ -92,7 +107,7 @@ def _pip(protocol: str) -> str:
     return f"pip install {packages[protocol]}" if protocol in packages else hint or "install it"
 
 
-def _in_time(url: str, ask: Callable[[], Answer]) -> Answer:
+def _in_time(url: str, ask: Callable[[], Answer], seconds: float) -> Answer:
     """Return the answer of a store, which may also hang for ever: some clients retry without end."""
     answers: list[Answer] = []
     failures: list[BaseException] = []
@@ -105,12 +120,12 @@ def _in_time(url: str, ask: Callable[[], Answer]) -> Answer:
 
     asking = threading.Thread(target=work, daemon=True)
     asking.start()
-    asking.join(LISTING_SECONDS)
+    asking.join(seconds)
     if answers:
         return answers[0]
     if failures and isinstance(failures[0], UserError):
         raise failures[0]
-    said = f"{type(failures[0]).__name__}: {failures[0]}" if failures else f"no answer in {LISTING_SECONDS:.0f} s"
+    said = f"{type(failures[0]).__name__}: {failures[0]}" if failures else f"no answer in {seconds:.0f} s"
     raise UserError(url, f"cannot be listed ({said})", "check the URL, the network and the credentials")
 
 

@@ -24,11 +24,15 @@ Key = tuple[str | int, ...]
 
 
 class InputPath(str):
-    """A file or folder that the stage reads, relative to the working folder; where the stage says so also a URL."""
+    """A file or folder that the stage reads; relative to the working folder."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(cls, core_schema.str_schema(min_length=1))
+
+
+class SourcePath(InputPath):
+    """A file or folder that the stage reads, or a URL that fsspec has a protocol for (recipes/remote.py)."""
 
 
 class ModelRef(str):
@@ -45,6 +49,9 @@ class DatasetRef(str):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(cls, core_schema.str_schema(min_length=1))
+
+
+NAMED = (InputPath, SourcePath, ModelRef, DatasetRef)  # all types of values that name what a stage reads
 
 
 @dataclass(frozen=True)

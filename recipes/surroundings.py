@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable
 
 from recipes import provenance
-from recipes.sections import ModelRef, StageRecipe, walk
+from recipes.sections import DatasetRef, ModelRef, StageRecipe, walk
 
 SETTINGS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -29,10 +29,10 @@ SETTINGS = {
 
 
 def prepare(recipes: Iterable[StageRecipe]) -> None:
-    """Set the environment for these stages; the hub is switched off when all their models lie on this disk."""
+    """Set the environment for these stages; the hub is switched off when all they name lies on this disk."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    if not hub_models(list(recipes)):
+    if not from_hub(list(recipes)):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     quiet()
 
@@ -44,12 +44,14 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
-def hub_models(recipes: list[StageRecipe]) -> list[str]:
-    """Return the models that are neither a folder nor the result of one of these recipes."""
+def from_hub(recipes: list[StageRecipe]) -> list[str]:
+    """Return the models and data sets that are neither a folder nor the result of one of these recipes."""
     made = {os.path.abspath(recipe.output_dir) for recipe in recipes}
     return [
         value
         for recipe in recipes
         for _, value in walk(recipe)
-        if isinstance(value, ModelRef) and not provenance.local(value) and os.path.abspath(value) not in made
+        if isinstance(value, ModelRef | DatasetRef)
+        and not provenance.local(value)
+        and os.path.abspath(value) not in made
     ]

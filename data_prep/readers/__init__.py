@@ -102,14 +102,22 @@ def read_unit(
         return
     try:
         with remote.fetched(unit.path) as path:
-            for item in _items(path, unit, columns or {}):
-                if isinstance(item, Unreadable):
-                    yield Skipped(unit.where, item.args[0], *item.args[1:])
-                else:
-                    _place(item, unit, name, license)
-                    yield item
+            yield from placed(_items(path, unit, columns or {}), unit, name, license)
     except OSError as error:
         yield Skipped(unit.where, f"cannot be opened: {error.strerror or error}")
+
+
+def placed(found: Iterator[Document | Unreadable], unit: Unit, name: str, license: str) -> Iterator[Document | Skipped]:
+    """Yield what a reader found, documents with the place where they lie, to the end or to where it cannot go on."""
+    try:
+        for item in found:
+            if isinstance(item, Unreadable):
+                yield Skipped(unit.where, item.args[0], *item.args[1:])
+            else:
+                _place(item, unit, name, license)
+                yield item
+    except Unreadable as error:
+        yield Skipped(unit.where, error.args[0], *error.args[1:])
 
 
 def _place(document: Document, unit: Unit, name: str, license: str) -> None:
@@ -125,15 +133,12 @@ def _place(document: Document, unit: Unit, name: str, license: str) -> None:
 def _items(path: Path, unit: Unit, columns: naming.Columns) -> Iterator[Document | Unreadable]:
     """Yield what a file holds; whatever goes wrong ends this file alone."""
     if refusal := listing.not_regular(str(path)):  # it may have changed since it was listed
-        yield Unreadable(refusal)
-        return
+        raise Unreadable(refusal)
     module = None
     try:
         module = reader_of(path)
         yield from _table(module, path, unit, columns) if hasattr(module, "rows") else module.read(path, *unit.part)
-    except Unreadable as error:
-        yield error
-    except (OSError, UserError):
+    except (OSError, UserError, Unreadable):
         raise
     except Exception as error:  # a library's own mistake over one odd file must not end a run over a million others
         kind = module.__name__.rpartition(".")[2] if module else "its"
