@@ -222,7 +222,7 @@ class Making:
 
     def publish(self) -> None:
         """Write what the whole says: counts, report, data card; print the funnel."""
-        from data_prep import report
+        from data_prep import card, report
 
         summary, folder = self.summary, self.work.path
         summary["steps"] = [step.row() for step in self.steps]
@@ -234,6 +234,7 @@ class Making:
         for name, text in (
             ("funnel.json", json.dumps(counted, ensure_ascii=False, indent=1) + "\n"),
             ("report.html", report.page(summary)),
+            ("README.md", card.page(counted, self.recipe.model_dump(mode="json", exclude={"engine", "output_dir"}))),
         ):
             (folder / name).write_text(text, encoding="utf-8", errors="replace")
         self.work.volatile.add("report.html")

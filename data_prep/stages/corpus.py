@@ -115,7 +115,7 @@ class Recipe(StageRecipe):
     )
     decontaminate_ngram: int = Field(default=13, ge=5, description="Words in a run that gives a question away.")
     decontaminate_likeness: float = Field(
-        default=0.8, ge=0, le=1, description="Share of a question's three-word pieces that gives it away; 0: off."
+        default=0.7, ge=0, le=1, description="Share of a question's three-word pieces that gives it away; 0: off."
     )
     decontaminate_columns: list[str] = Field(
         default_factory=list,

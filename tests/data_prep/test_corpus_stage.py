@@ -289,7 +289,7 @@ def test_equal_input_gives_equal_bytes_whatever_the_hash_seed(prepared: tuple[Pa
     )
     names = sorted(path.name for path in first.iterdir() if path.is_file() and path.name != "manifest.json")
     assert names == [
-        "contamination.jsonl", "dropped.jsonl", "funnel.json", "report.html", "test.jsonl", "train.jsonl",
+        "README.md", "contamination.jsonl", "dropped.jsonl", "funnel.json", "report.html", "test.jsonl", "train.jsonl",
         "unreadable.jsonl", "validation.jsonl",
     ]  # fmt: skip
     for name in set(names) - {"report.html"}:  # which says how long it took

@@ -96,3 +96,64 @@ def test_an_excerpt_of_folded_characters_is_still_an_excerpt() -> None:
     (hit,) = _questions(SHORT).hits("\ufb01 \u2460\u2461 " * 30 + SHORT)
     assert hit.excerpt
     assert len(hit.excerpt) < decontaminate.CONTEXT * 4
+
+
+# --- near-duplicates
+
+PASSAGE = (
+    "A train leaves the old station at nine in the morning and travels for three hours at eighty miles an hour before "
+    "it stops for twenty minutes; how many miles has it gone when the clock on the tower strikes one in the afternoon?"
+)
+
+
+def _near(likeness: float = 0.7) -> Questions:
+    questions = Questions(13, likeness)
+    questions.add(Item("eval.jsonl", 1, PASSAGE))
+    questions.add(Item("eval.jsonl", 2, LONG))
+    return questions
+
+
+def _every(words: list[str], step: int) -> str:
+    return " ".join("changed" if at % step == step - 1 else word for at, word in enumerate(words))
+
+
+def test_a_question_with_a_word_changed_in_every_twelve_is_found_by_its_pieces() -> None:
+    words = PASSAGE.split()
+    disguised = _every(words, 12)
+    assert not _near(0).hits(disguised), "no run of thirteen words is left"
+    (hit,) = _near(0.7).hits(f"Homework. {disguised} Good luck.")
+    pieces = {tuple(words[at : at + 3]) for at in range(len(words) - 2)}
+    left = {tuple(disguised.split()[at : at + 3]) for at in range(len(words) - 2)}
+    assert hit.likeness == pytest.approx(len(pieces & left) / len(pieces))
+    assert hit.likeness >= 0.7
+    assert hit.item.line == 1
+    assert not _near(0.9).hits(f"Homework. {disguised} Good luck.")
+
+
+def test_pieces_strewn_over_a_long_text_are_no_near_duplicate() -> None:
+    words = PASSAGE.split()
+    strewn = " ".join(" ".join(words[at : at + 3]) + " filler" * 40 for at in range(len(words) - 2))
+    assert not _near(0.5).hits(strewn)
+
+
+def test_a_question_found_by_a_run_is_listed_once() -> None:
+    (hit,) = _near().hits(PASSAGE)
+    assert hit.likeness == 1.0
+
+
+def test_answers_are_looked_for_only_when_their_column_is_named(tmp_path: Path) -> None:
+    write_rows(tmp_path / "eval.jsonl", [{"question": SHORT, "answer": PASSAGE}])
+    document = f"It stands here: {PASSAGE}"
+    assert not index([tmp_path / "eval.jsonl"]).hits(document)
+    assert index([tmp_path / "eval.jsonl"], columns=["answer"]).hits(document)
+
+
+def test_an_index_survives_the_way_to_another_process(tmp_path: Path) -> None:
+    questions = _near()
+    decontaminate.save(questions, tmp_path / "index")
+    again = decontaminate.load(tmp_path / "index")
+    text = f"{_every(PASSAGE.split(), 12)} {LONG}"
+    assert [(hit.item.line, hit.likeness) for hit in again.hits(text)] == [
+        (hit.item.line, hit.likeness) for hit in questions.hits(text)
+    ]
+    assert len(again.hits(text)) == 2
