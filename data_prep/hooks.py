@@ -27,10 +27,10 @@ def known(name: str) -> str:
         ValueError: it has another form, or there is no such module.
     """
     if not FUNCTION.fullmatch(name):
-        raise ValueError(f"{name} does not name a function: write module:function")
+        raise ValueError("does not name a function: write module:function")
     module = name.partition(":")[0]
     if not _exists(module):
-        raise ValueError(f"{name}: there is no module {module}; it may lie in the working folder")
+        raise ValueError(f"there is no module {module}; it may lie in the working folder")
     return name
 
 

@@ -3,7 +3,8 @@
 What a language needs is kept: letters and combining marks of every script, the joiners of Persian and Indic scripts,
 and, when punctuation goes, apostrophes and hyphens inside words ("l'eau", "mother-in-law") and the marks between digits
 ("3.5"). Emoji go with their variation selectors, skin tones and joiners; digits and letters that could only be part of
-one ("1", "#") stay. A removed character leaves a blank where it stood between words, and no double blanks.
+one ("1", "#") stay. A removed character leaves a blank where it stood between words, and no double blanks; so
+the lines of a text from which something is removed lose their indentation, and those of other texts do not.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _EMOJI = (
 )  # fmt: skip
 _PART_OF_EMOJI = "\ufe0f\u20e3\U000e0020-\U000e007f"
 _ORNAMENTS = ((0x2190, 0x21FF), (0x2300, 0x23FF), (0x2500, 0x25FF), (0x2B00, 0x2BFF), (0x2022, 0x2023))
+_IN_WORDS = frozenset("'\u2019-\u2010")
+_IN_NUMBERS = frozenset(".,:/")
 _BLANKS = re.compile(r"[ \t]{2,}")
 _AT_ENDS = re.compile(r"[ \t]+(?=\n)|(?<=\n)[ \t]+")
 
@@ -70,15 +73,17 @@ def remover(classes: frozenset[Class], keep: str = "") -> Callable[[str], str]:
 @cache
 def _pattern(classes: frozenset[Class], keep: str) -> re.Pattern[str]:
     """Return what finds the characters to remove, with what belongs to an emoji."""
-    unwanted = sorted(_members(classes) - set(keep))
-    inside = {"'", "\u2019", "-", "\u2010", ".", ",", ":", "/"} & set(unwanted)
-    plain = [character for character in unwanted if character not in inside]
-    ways = [f"[{_ranges(plain)}]" + (f"[{_PART_OF_EMOJI}\u200d]*" if "emoji" in classes else "")] if plain else []
-    if inside:
-        # Inside a word or a number they are spelling, elsewhere punctuation.
-        word = "[" + "".join(map(re.escape, sorted(inside & {"'", "\u2019", "-", "\u2010"}))) + "]"
-        between = "[" + "".join(map(re.escape, sorted(inside))) + "]"
-        ways.append(rf"(?!(?<=\w){word}(?=\w))(?!(?<=\d){between}(?=\d)){between}")
+    unwanted = frozenset(_members(classes) - set(keep))
+    in_words, in_numbers = sorted(unwanted & _IN_WORDS), sorted(unwanted & _IN_NUMBERS)
+    plain = sorted(unwanted - _IN_WORDS - _IN_NUMBERS)
+    ways = []
+    if plain:
+        ways.append(f"[{_ranges(plain)}]" + (f"[{_PART_OF_EMOJI}\u200d]*" if "emoji" in classes else ""))
+    # Inside a word or a number they are spelling, elsewhere punctuation.
+    if in_words:
+        ways.append(rf"[{_ranges(in_words)}](?:(?<!\w.)|(?!\w))")
+    if in_numbers:
+        ways.append(rf"[{_ranges(in_numbers)}](?:(?<!\d.)|(?!\d))")
     return re.compile("|".join(ways))
 
 

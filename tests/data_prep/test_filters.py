@@ -160,7 +160,7 @@ def test_off_topic_by_named_words() -> None:
         ("template_lines", {"patterns": ["a", "(b"]}, "'\\(b' is no regular expression"),
         ("inappropriate", {"words": False}, "looks at nothing: write words: true or a classifier"),
         ("inappropriate", {"words": False, "word_lists": ["a"], "classifier": "math:sqrt"}, "and words is false"),
-        ("inappropriate", {"classifier": "math"}, "math does not name a function: write module:function"),
+        ("inappropriate", {"classifier": "math"}, "does not name a function: write module:function"),
         (
             "perplexity",
             {"model": "a", "scorer": "no_such.scorer:f"},
