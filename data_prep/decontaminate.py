@@ -6,7 +6,9 @@ Two ways, both on folded words (`data_prep.shingles`), so that case, punctuation
   appendix C); a shorter one only as a whole. Questions of fewer than `SHORTEST` words ("What is acne?") stand in many
   honest texts and are left out; how many is reported.
 - **near-duplicates**: a question of at least `LONG` words is also found where a stretch of a document holds `likeness`
-  of its runs of `PIECE` words: a few changed words leave no run of 13, but most runs of 3.
+  of its runs of `PIECE` words: a few changed words leave no run of 13, but most runs of 3. Pieces that more than
+  `TEMPLATE` questions have ("clinical trials are being done for") do not count, and a question is searched for in this
+  way only if it has `DISTINCT` others.
 
 What counts as the question of a row: the columns in `QUESTION`, and of messages the user's. Answers and references are
 not searched for unless their columns are named: that a document tells the fact which a test asks for is what training
@@ -38,6 +40,8 @@ QUESTION = ("question", "prompt", "instruction", "query", "text", "messages", "i
 SHORTEST = 5
 LONG = 12  # words: of a shorter question too few pieces are left to tell a near-duplicate from chance
 PIECE = 3
+TEMPLATE = 3
+DISTINCT = 8
 CONTEXT = 80  # characters shown on either side of a hit
 
 
@@ -73,7 +77,7 @@ class Questions:
     too_short: int = 0
     _runs: dict[int, dict[int, Item]] = field(default_factory=dict)
     _sorted: dict[int, Hashes] = field(default_factory=dict)
-    _long: list[tuple[Item, Hashes]] = field(default_factory=list)
+    _long: dict[tuple[str, ...], tuple[Item, Hashes]] = field(default_factory=dict)
     _pieces: _Pieces | None = None
 
     def add(self, item: Item) -> None:
@@ -91,7 +95,8 @@ class Questions:
             known.setdefault(run, item)
         if self.likeness and len(words) >= LONG:
             self._pieces = None
-            self._long.append((item, shingles.runs(of_words, PIECE)))
+            # The same question in several files is one question.
+            self._long.setdefault(tuple(words), (item, shingles.runs(of_words, PIECE)))
 
     def hits(self, text: str) -> list[Hit]:
         """Return the questions found in a text, each once, in the order of the text."""
@@ -126,30 +131,36 @@ class Questions:
     def _near(self, of_words: Hashes) -> Iterator[tuple[Item, int, int, float]]:
         """Yield questions of which a stretch of the text holds enough pieces: item, first word, words, share."""
         if self._pieces is None:
-            self._pieces = _Pieces([pieces for _, pieces in self._long])
-        for number, start, length, share in self._pieces.near(shingles.runs(of_words, PIECE), self.likeness):
-            yield self._long[number][0], start, length, share
+            self._pieces = _Pieces(list(self._long.values()))
+        yield from self._pieces.near(shingles.runs(of_words, PIECE), self.likeness)
 
 
 class _Pieces:
     """The pieces of all long questions, sorted, with the questions that hold each."""
 
-    def __init__(self, of_each: Sequence[Hashes]) -> None:
+    def __init__(self, questions: Sequence[tuple[Item, Hashes]]) -> None:
         import numpy as np
 
-        unique = [np.unique(pieces) for pieces in of_each]
-        self._sizes = np.array([len(pieces) for pieces in unique])
+        self._items = [item for item, _ in questions]
+        unique = [np.unique(pieces) for _, pieces in questions]
         pieces = np.concatenate(unique)
-        owners = np.repeat(np.arange(len(unique)), self._sizes)
-        order = np.argsort(pieces, kind="stable")
-        self._pieces, self._owners = pieces[order], owners[order]
-        self._keys, self._starts = np.unique(self._pieces, return_index=True)
-        self._ends = np.append(self._starts[1:], len(self._pieces))
+        owners = np.repeat(np.arange(len(unique)), [len(one) for one in unique])
+        _, place, counts = np.unique(pieces, return_inverse=True, return_counts=True)
+        distinct = counts[place] <= TEMPLATE
+        sizes = np.bincount(owners[distinct], minlength=len(unique))
+        chosen = distinct & (sizes[owners] >= DISTINCT)
+        order = np.argsort(pieces[chosen], kind="stable")
+        self._sizes = np.where(sizes >= DISTINCT, sizes, 0)
+        self._owners = owners[chosen][order]
+        self._keys, self._starts = np.unique(pieces[chosen][order], return_index=True)
+        self._ends = np.append(self._starts[1:], len(order))
 
-    def near(self, runs: Hashes, likeness: float) -> Iterator[tuple[int, int, int, float]]:
-        """Yield number of question, first word, number of words and share of pieces found."""
+    def near(self, runs: Hashes, likeness: float) -> Iterator[tuple[Item, int, int, float]]:
+        """Yield question, first word, number of words and share of pieces found."""
         import numpy as np
 
+        if not len(self._keys):
+            return
         nearest = np.minimum(np.searchsorted(self._keys, runs), len(self._keys) - 1)
         places = np.flatnonzero(self._keys[nearest] == runs)
         if not len(places):
@@ -165,7 +176,7 @@ class _Pieces:
             mine = owners == owner
             found = _densest(positions[mine], pieces[mine], int(self._sizes[owner]))
             if found[2] >= likeness:
-                yield owner, found[0], found[1], found[2]
+                yield self._items[owner], found[0], found[1], found[2]
 
 
 def _densest(positions: NDArray[np.int64], pieces: NDArray[np.int64], size: int) -> tuple[int, int, float]:

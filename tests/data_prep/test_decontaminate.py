@@ -157,3 +157,14 @@ def test_an_index_survives_the_way_to_another_process(tmp_path: Path) -> None:
         (hit.item.line, hit.likeness) for hit in questions.hits(text)
     ]
     assert len(again.hits(text)) == 2
+
+
+def test_the_template_of_a_set_of_questions_gives_none_of_them_away() -> None:
+    questions = Questions(13, 0.5)
+    template = "What research, if any, is now being done by the institute and by others for people who live with {}?"
+    for number, name in enumerate(("gout", "mumps", "acne", "scurvy", "lupus")):
+        questions.add(Item("eval.jsonl", number + 1, template.format(name)))
+    questions.add(Item("eval.jsonl", 6, PASSAGE))
+    text = "What research, if any, is being done now by the institute and by others for people who live with rabies?"
+    assert not questions.hits(text)
+    assert [hit.item.line for hit in questions.hits(_every(PASSAGE.split(), 12))] == [6]
