@@ -1,4 +1,4 @@
-"""The command line: `tuneloop run | check | show | lineage | doctor | schema | app`, and the floors' own commands.
+"""The command line: `tuneloop run | check | show | lineage | forget | doctor | ...`, and the floors' own commands.
 
 `python -m data_prep RECIPE`, `accelerate launch -m finetune RECIPE` and `python -m eval RECIPE` run one stage in the
 process they are started in; `tuneloop run` runs a stage, or a pipeline with a process for each step.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recipes.load import Examined
 
 INTERRUPTED = 130
+DOCUMENTS = "data_prep"  # the floor that knows documents; its commands are imported when a user asks for them
 DESCRIPTION = "Fine-tune and align language models: from raw documents to a model that people talk to and judge."
 
 
@@ -114,11 +115,27 @@ def parser() -> argparse.ArgumentParser:
     command = add("lineage", _lineage, "draw the tree from a result back to the raw files")
     command.add_argument("path", metavar="PATH", help="a result's folder, or a file in one")
     command.add_argument("--verify", action="store_true", help="read every file again and compare its hash")
+    command.add_argument("--document", metavar="ID", help="of a corpus: one document's way, down to the checkpoints")
+    _search_in(command)
+    command = add("forget", _forget, "find documents and the checkpoints that saw them; keep them out of later runs")
+    command.add_argument("path", metavar="CORPUS", help="the folder of a corpus")
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--document", metavar="ID", help="one document, and the copies of it")
+    what.add_argument("--source", metavar="NAME", help="all documents of a source")
+    what.add_argument("--match", metavar="TEXT", help="all documents with a name, an e-mail address, any words")
+    command.add_argument("--list", metavar="FILE", help="the block list (default: the recipe's, or forgotten.jsonl)")
+    command.add_argument("--dry-run", action="store_true", help="only tell; write nothing")
+    _search_in(command)
     add("doctor", _doctor, "look at Python, libraries, memory, disk and GPU, and say what would go wrong")
     command = add("schema", _schema, "print the JSON Schema of recipes, for editors")
     command.add_argument("stage", nargs="?", metavar="STAGE", help="only this stage; else all of them")
     command.add_argument("--output", metavar="FILE", help="write it to a file")
     return whole
+
+
+def _search_in(command: argparse.ArgumentParser) -> None:
+    said = "a folder with results to search (more than one may be given; default: runs)"
+    command.add_argument("--in", dest="folders", metavar="FOLDER", action="append", default=[], help=said)
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -219,9 +236,24 @@ def _app(parsed: argparse.Namespace) -> int:
 
 
 def _lineage(parsed: argparse.Namespace) -> int:
+    import importlib
+
     from recipes import lineage
 
-    return lineage.report(parsed.path, verify=parsed.verify)
+    if parsed.document is None:
+        return lineage.report(parsed.path, verify=parsed.verify)
+    module = importlib.import_module(f"{DOCUMENTS}.document_lineage")
+    return int(module.report(parsed.path, parsed.document, parsed.folders, verify=parsed.verify))
+
+
+def _forget(parsed: argparse.Namespace) -> int:
+    import importlib
+
+    wanted = {"document": parsed.document, "source": parsed.source, "match": parsed.match}
+    module = importlib.import_module(f"{DOCUMENTS}.forget")
+    return int(
+        module.report(parsed.path, **wanted, block_list=parsed.list, folders=parsed.folders, dry_run=parsed.dry_run)
+    )
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
