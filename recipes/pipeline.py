@@ -102,8 +102,10 @@ def run_steps(recipe: StageRecipe, found: list[Examined], *, force: bool = False
         UserError: a step could not do its work, or died.
     """
     # Not at the top: a refused recipe must answer at once.
-    from recipes import artifact, publish, steps
+    from recipes import artifact, clean_tests, publish, steps
 
+    for line in clean_tests.warnings(found):
+        print(f"note: {line}", file=sys.stderr)
     folder = Path(recipe.output_dir)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with publish.lock(folder / NAME), steps.Runner(found, folder / "logs") as runner:
