@@ -256,7 +256,7 @@ def _packed(raw: IO[bytes], target: Path) -> Iterator[IO[bytes]]:
         yield raw
 
 
-def open_binary(path: Path) -> IO[bytes]:
+def open_binary(path: Path) -> io.BufferedReader:
     """Open a file for reading, unpacked if its first bytes are those of gzip or Zstandard, whatever its name.
 
     Reading raises one of `DAMAGED` where the packed bytes end too early or are not what they should be.
@@ -265,10 +265,32 @@ def open_binary(path: Path) -> IO[bytes]:
     mark = raw.read(4)
     raw.seek(0)
     if mark.startswith(b"\x1f\x8b"):
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"))
+        return io.BufferedReader(_Gzip(raw), 2**17)
     if mark == ZSTANDARD:
         return io.BufferedReader(_Zstandard(raw), 2**17)
     return raw
+
+
+class _Gzip(io.RawIOBase):
+    """Unpacks gzip as far as it is whole; `GzipFile` itself loses what it read in one go with the damaged part."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self.raw = raw
+        self.stream = gzip.GzipFile(fileobj=raw, mode="rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.stream.read1(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.stream.close()
+            self.raw.close()
+        super().close()
 
 
 class _Zstandard(io.RawIOBase):

@@ -18,12 +18,11 @@ _WIDE = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 
 
-def open_text(path: Path) -> IO[bytes]:
+def open_text(path: Path) -> io.BufferedReader:
     """Open a file for reading, unpacked, and as UTF-8 if it begins with the mark of UTF-16 or UTF-32."""
     stream = open_binary(path)
     try:
-        head = stream.read(4)
-        stream.seek(0)
+        head = stream.peek(4)
     except BaseException:
         stream.close()
         raise

@@ -138,6 +138,8 @@ def _items(path: Path, unit: Unit, columns: naming.Columns) -> Iterator[Document
     try:
         module = reader_of(path)
         yield from _table(module, path, unit, columns) if hasattr(module, "rows") else module.read(path, *unit.part)
+    except DAMAGED as error:
+        raise Unreadable("damaged compressed file") from error
     except (OSError, UserError, Unreadable):
         raise
     except Exception as error:  # a library's own mistake over one odd file must not end a run over a million others
@@ -175,11 +177,15 @@ def reader_of(path: Path) -> ModuleType:
 
 
 def _head(path: Path) -> bytes:
+    """Return a file's first bytes; of a damaged compressed file as many as there are."""
+    head = b""
     try:
         with open_text(path) as stream:
-            head = stream.read(HEAD)
+            while len(head) < HEAD and (chunk := stream.read1(HEAD - len(head))):
+                head += chunk
     except DAMAGED as error:
-        raise Unreadable("damaged compressed file") from error
+        if not head:
+            raise Unreadable("damaged compressed file") from error
     if not head:
         raise Unreadable("empty file")
     return head

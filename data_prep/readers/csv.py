@@ -1,9 +1,9 @@
 """CSV and TSV: one document a row; the first line names the columns.
 
 The delimiter is the one of comma, tab, semicolon and bar that stands most often in the header outside of quotes. Lines
-that are not UTF-8 are read as `data_prep.decoding` reads them, each on its own, since files that grew over years mix
-encodings. `meta.row` is the line on which a row starts. A row with another number of fields than the header is refused:
-which field is missing is not known, and a guess would take one column for another.
+that are not UTF-8 are read in the one legacy encoding that such lines of the first MiB are likeliest in. `meta.row` is
+the line on which a row starts. A row with another number of fields than the header is refused: which field is missing
+is not known, and a guess would take one column for another.
 
 A file is not divided: whether a line end ends a row is known only to who has read all quotes before it.
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import columns, streams
-from data_prep.decoding import Unreadable, decode
+from data_prep.decoding import Unreadable
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 HEADER = True
@@ -46,7 +46,7 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Unreadable]:
     """Yield each row with the number of the line on which it starts, and the reason for each that cannot be read."""
     csv.field_size_limit(2 * streams.MAX_LINE)  # the standard library's limit is 128 KiB; ours is that of `_Lines`
     with streams.open_text(path) as stream:
-        lines = _Lines(streams.numbered_lines(stream))
+        lines = _Lines(streams.numbered_lines(stream), path)
         first = next(lines)
         while not first.strip():
             first = next(lines)
@@ -72,8 +72,10 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Unreadable]:
 class _Lines:
     """The lines of a file as text; an iterator that goes on after an error."""
 
-    def __init__(self, source: Iterator[tuple[int, bytes | None]]) -> None:
+    def __init__(self, source: Iterator[tuple[int, bytes | None]], path: Path) -> None:
         self.source = source
+        self.path = path
+        self.codec = ""  # of lines that are not UTF-8, once there is one
         self.number = 0
         self.taken = 0  # bytes of the row so far
 
@@ -88,7 +90,16 @@ class _Lines:
             raise Unreadable(f"a row {streams.TOO_LONG}, or a quote that is never closed")
         if b"\0" in line:
             raise Unreadable("binary data (NUL bytes)", self.number)
-        return _text(line)
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError:
+            return self._legacy(line)
+
+    def _legacy(self, line: bytes) -> str:
+        from data_prep.legacy_encodings import decoded, encoding_of
+
+        self.codec = self.codec or encoding_of(_sample(self.path) or line)
+        return decoded(line, self.codec)
 
     def start_row(self) -> int:
         """Begin to count a row; return the number of its first line."""
@@ -102,11 +113,16 @@ class _Lines:
             yield line
 
 
-def _text(line: bytes) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return decode(line)
+def _sample(path: Path, size: int = 2**20) -> bytes:
+    """Return those of a file's first lines that are not UTF-8."""
+    found = []
+    with streams.open_text(path) as stream:
+        for _, line in streams.numbered_lines(stream, size):
+            try:
+                (line or b"").decode("utf-8")
+            except UnicodeDecodeError:
+                found.append(line or b"")
+    return b"".join(found)
 
 
 def _names(fields: list[str]) -> list[str]:

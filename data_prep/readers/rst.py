@@ -38,7 +38,7 @@ _SILENT = {
 }  # fmt: skip
 _INLINE = (
     (re.compile(r":[A-Za-z][\w:+.-]*:`~?!?([^`<]*?)(?:\s*<[^>`]*>)?`"), r"\1"),  # :ref:`text <target>`
-    (re.compile(r"`([^`<\n]*(?:\n[^`<\n]+)?)\s*<[^>`]*>`__?"), r"\1"),  # `text <url>`_
+    (re.compile(r"`([^`<]{1,300}?)\s*<[^>`]*>`__?"), r"\1"),  # `text <url>`_
     (re.compile(r"``(.+?)``", re.DOTALL), r"\1"),
     (re.compile(r"`([^`\n]+)`__?(?!\w)"), r"\1"),
     (re.compile(r"(?<![\w`])`([^`\n]+)`(?![\w`])"), r"\1"),
