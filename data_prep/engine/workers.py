@@ -151,7 +151,7 @@ class _Dask:
         }
         try:
             # With the results at once: one that still lies on a worker is lost with it.
-            for future, result in as_completed(list(futures), with_results=True):
+            for future, result in as_completed(list(futures), with_results=True, loop=self._client.loop):
                 yield futures[future], result
         except KilledWorker as error:
             raise _lost() from error
