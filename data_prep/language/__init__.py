@@ -1,6 +1,6 @@
 """Which language a text is in: the script first, then the likelihood of its character 3- and 4-grams.
 
-Scripts that one language owns in practice (Greek, Thai, Hangul, ...) decide by themselves; kana make Han characters
+Scripts that one language owns in practice (Hangul, Georgian, Tamil, ...) decide by themselves; kana make Han characters
 Japanese. Among the languages of the Latin, Cyrillic, Arabic and Devanagari scripts a naive Bayes classifier over
 character n-grams of words decides (Cavnar and Trenkle 1994; Dunning 1994): the score of a language is the sum over the
 text's 3- and 4-grams of log(P(gram | language) + floor). `make_profiles` says where the probabilities come from.
@@ -16,6 +16,7 @@ that are not listed come out as their neighbour (Malay as Indonesian, Galician a
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,23 +25,27 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Scripts that several of the languages share, each with those languages.
+# Scripts whose n-grams are looked at, each with its languages.
 SHARED = {
     "Latin": "af ca cs cy da de en es et fi fr hr hu id it lt lv nb nl pl pt ro sk sl so sq sv sw tl tr vi".split(),
     "Cyrillic": "bg mk ru uk".split(),
     "Arabic": "ar fa ur".split(),
     "Devanagari": "hi mr ne".split(),
+    "Greek": ["el"],
+    "Hebrew": ["he"],
+    "Thai": ["th"],
 }
 # Scripts that decide alone: language, first and last code point.
 OWNED = {
-    "el": (0x370, 0x3FF), "hy": (0x530, 0x58F), "he": (0x590, 0x5FF), "bn": (0x980, 0x9FF), "pa": (0xA00, 0xA7F),
+    "hy": (0x530, 0x58F), "bn": (0x980, 0x9FF), "pa": (0xA00, 0xA7F),
     "gu": (0xA80, 0xAFF), "or": (0xB00, 0xB7F), "ta": (0xB80, 0xBFF), "te": (0xC00, 0xC7F), "kn": (0xC80, 0xCFF),
-    "ml": (0xD00, 0xD7F), "si": (0xD80, 0xDFF), "th": (0xE00, 0xE7F), "lo": (0xE80, 0xEFF), "bo": (0xF00, 0xFFF),
+    "ml": (0xD00, 0xD7F), "si": (0xD80, 0xDFF), "lo": (0xE80, 0xEFF), "bo": (0xF00, 0xFFF),
     "my": (0x1000, 0x109F), "ka": (0x10A0, 0x10FF), "am": (0x1200, 0x137F), "km": (0x1780, 0x17FF),
     "ja": (0x3040, 0x30FF), "zh": (0x3400, 0x9FFF), "ko": (0xAC00, 0xD7AF),
 }  # fmt: skip
 _MIXED = {
-    "Cyrillic": (0x400, 0x52F), "Arabic": (0x600, 0x77F), "Devanagari": (0x900, 0x97F),
+    "Greek": (0x370, 0x3FF), "Cyrillic": (0x400, 0x52F), "Hebrew": (0x590, 0x5FF), "Arabic": (0x600, 0x77F),
+    "Devanagari": (0x900, 0x97F), "Thai": (0xE00, 0xE7F),
 }  # fmt: skip
 _NAMES = ["", "Latin", *_MIXED, *OWNED]  # 0 is the blank; 1 stands for every script that is not listed, too
 _JA, _ZH = _NAMES.index("ja"), _NAMES.index("zh")
@@ -75,6 +80,26 @@ def identify(text: str) -> Guess:
     return _judge(text[:_LONG])
 
 
+class Fit(NamedTuple):
+    """How much likelier a text is in a language than as random letters (in nats), and how many 3-grams are known."""
+
+    gain: float
+    known: float
+
+
+def best_fit(text: str, languages: Sequence[str]) -> Fit:
+    """Return how well a text fits the one of some languages that it fits best."""
+    import numpy as np
+
+    model = _model()
+    rows, trigrams = model.rows(words(text))
+    columns = [model.languages.index(language) for language in languages]
+    weights = model.weights.take(rows, axis=0)[:, columns]
+    gains = weights.sum(axis=0)
+    best = int(gains.argmax())
+    return Fit(float(gains[best]), float(np.count_nonzero(weights[:trigrams, best]) / max(trigrams, 1)))
+
+
 def _judge(text: str) -> Guess:
     if text.isascii():
         points = words(text)
@@ -99,7 +124,7 @@ def words(text: str) -> NDArray[np.uint32]:
 def _letter_table() -> NDArray[np.uint32]:
     """Return each code point of the Basic Multilingual Plane as itself if it is part of words, else as a blank.
 
-    Vowel signs and other marks are part of words; letters beyond the plane count as one letter.
+    Vowel signs and other marks are part of words. All letters beyond the plane, and U+FFFE, are one unknown letter.
     """
     import numpy as np
 
@@ -107,7 +132,7 @@ def _letter_table() -> NDArray[np.uint32]:
     for point in range(0x10000):
         if unicodedata.category(chr(point)) in _IN_WORDS:
             table[point] = point
-    table[0xFFFF] = 0xFFFF
+    table[0xFFFE:] = 0xFFFE
     return table
 
 
