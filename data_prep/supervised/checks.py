@@ -11,18 +11,19 @@
 | contaminated | an evaluation question stands in the prompt, or is the prompt |
 | duplicate, same text with another label, same answer with another label, reversed pair | against the rows before |
 
-Memory: 16 bytes and a place for each row, about 200 bytes in all.
+Memory: a hash, a place and a verdict for each row, about 300 bytes.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_prep import decontaminate, shingles, tables
 from data_prep.decontaminate import Hit, Questions
@@ -75,12 +76,17 @@ class Checked:
     tokens: int = 0
 
 
-@dataclass
-class Seen:
-    """Where a row stood and what it said."""
+class Seen(NamedTuple):
+    """Where a row stood and what it said; equal texts are kept once, as there may be a million of these."""
 
-    place: str
+    file: str
+    line: int
     verdict: str
+
+    @property
+    def place(self) -> str:
+        """Return file and line."""
+        return f"{self.file}:{self.line}"
 
 
 class Contaminated(Refused):
@@ -224,8 +230,10 @@ class Checker:
         key = _key(found.parts)
         if "chosen" in found.parts and (before := self._seen.get(_key(_swapped(found.parts)))):
             raise Refused("reversed pair", f"{before.place} has the same answers the other way round")
-        before = self._seen.setdefault(key, Seen(place, verdict))
-        if before.place == place and before.verdict == verdict:
+        file, _, line = place.rpartition(":")
+        now = Seen(sys.intern(file), int(line), sys.intern(verdict))
+        before = self._seen.setdefault(key, now)
+        if before is now:
             return
         if before.verdict == verdict:
             raise Refused("duplicate", before.place)

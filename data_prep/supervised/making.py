@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WAITING = "rows.jsonl"
 EXAMPLES = 3
+FEW = 50  # rows: below, shares say nothing
 BIG_GROUP = 0.2  # share of the rows in one group from which the user is told
 OUTER = ("margin", "agreement", "raters")
 
@@ -53,6 +54,11 @@ class Reader:
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     readings: dict[str, dict[str, str]] = field(default_factory=dict)
     read: int = 0
+
+    @property
+    def near(self) -> bool:
+        """Tell whether near-duplicates are looked for."""
+        return self.recipe.deduplicate is not None and self.recipe.deduplicate.threshold < 1
 
     def take(self, name: str, path: Path, wanted: Wanted) -> None:
         """Read an input."""
@@ -97,9 +103,9 @@ class Reader:
             return
         value = item.row.get(self.recipe.group_column) if self.recipe.group_column else None
         group = "" if value is None else str(value)
-        self.kept.append(
-            Kept(shown, item.line, checked.prompt, checked.answers, checked.labels, group or checked.prompt)
-        )
+        # Answers are held to be compared; where rows must be equal, a hash of each is enough, and the checker has it.
+        answers = checked.answers if self.near else ()
+        self.kept.append(Kept(shown, item.line, checked.prompt, answers, checked.labels, group or checked.prompt))
         self.tokens.append(checked.tokens)
         self.wait(_written(opened, item, checked, where))
 
@@ -285,8 +291,11 @@ def _warnings(recipe: Recipe, reader: Reader, found: alike.Found, summary: Mappi
         yield (f"{size:,} of {len(found.groups):,} rows stand on one side because they are alike or of one group, such "
                f"as {reader.kept[first].place}: raise deduplicate.threshold, or name another group_column")  # fmt: skip
     for side, share in (("validation", recipe.validation), ("test", recipe.test)):
-        if share and not summary["rows"].get(side):
+        got = summary["rows"].get(side, 0) / len(found.groups)
+        if share and not got:
             yield f"no row went to {side}: there are too few groups for a share of {share:g}"
+        elif share and len(found.groups) >= FEW and not share / 2 <= got <= 2 * share:
+            yield f"{side} has {got:.1%} of the rows, not {share:.0%}: whole groups go to a side; try another seed"
     labels = summary.get("labels", {})
     spelt: dict[str, list[str]] = {}
     for label in labels:
@@ -302,7 +311,7 @@ def _warnings(recipe: Recipe, reader: Reader, found: alike.Found, summary: Mappi
         places = ", ".join(f"{one['file']}:{one['line']}" for one in reader.examples[reason])
         yield f"{reason}: {places}"
     if found.other_labels:
-        yield f"{len(found.other_labels):,} rows are near-duplicates of one with another label (statistics.json)"
+        yield f"near-duplicates with different labels: {len(found.other_labels):,} (statistics.json)"
 
 
 def _told(reader: Reader, summary: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from data_prep.turns import ROLE_NAMES, Options, Parts, Refused
 from recipes.errors import UserError
 
 PROBE = 20
+OUTER = ("id", "meta", "margin", "agreement", "raters")  # columns that have a place of their own in our rows
 SHOWN = 160  # characters of each part of the first row
 
 
@@ -137,7 +138,7 @@ class File:
             text += f", {shapes.kind_of(self.shape.module)} turned into {self.wanted.kind}"
         if self.shape.name == "translation":
             text += f", from {self.options.languages[0]} to {self.options.languages[1]}"
-        if left := [name for name in row if name not in {*self.shape.used(row), "id", "meta"}]:
+        if left := [name for name in row if name not in {*self.shape.used(row), *OUTER}]:
             text += f"; kept in meta: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}"
         if self.reading.others and not self.wanted.shape:
             others = ", ".join(f"{one.name} ({'+'.join(one.needed(row) or ())})" for one in self.reading.others)

@@ -20,6 +20,7 @@ from data_prep.turns import Parts
 PERCENTILES = (5, 25, 50, 75, 95, 100)
 SAMPLE = 1000  # characters by which the language is told
 SHOWN = 20
+SHORT = 80  # characters: longer answers hardly repeat, and all of them would have to be held
 
 
 def _numbers() -> array[int]:
@@ -56,8 +57,8 @@ class Figures:
         if "chosen" in row:
             chosen, rejected = map(len, answers)
             self.longer["chosen" if chosen > rejected else "rejected" if rejected > chosen else "equal"] += 1
-        elif answers:
-            self.answers[answers[0].casefold()[:200]] += 1
+        elif answers and len(answers[0]) <= SHORT:
+            self.answers[answers[0].casefold()] += 1
 
     def _lengths(self, prompt: str, answers: Sequence[str], tokens: int) -> None:
         names = ("chosen", "rejected") if len(answers) == 2 else ("answer",)
@@ -85,7 +86,7 @@ class Figures:
         if self.longer:
             found["chosen_longer"] = {**self.longer, "share": _longer_share(self.longer)}
         if self.answers and (repeated := [(one, count) for one, count in _ordered(self.answers, 5) if count > 1]):
-            found["repeated_answers"] = {one[:80]: count for one, count in repeated}
+            found["repeated_answers"] = dict(repeated)
         return found
 
 
