@@ -45,7 +45,7 @@ def sides(found: Mapping[str, Mapping[str, int]]) -> str:
 def sources(summary: Mapping[str, Any]) -> str:
     """Return what was read and kept of each source."""
     found = summary.get("sources", {})
-    order = sorted(found.items(), key=lambda item: (-item[1]["words"], -item[1].get("read", 0), item[0]))
+    order = sorted(found.items(), key=lambda item: (-_read(item[1]), -item[1]["words"], item[0]))
     rows = [_source(name, one) for name, one in order[:MOST]]
     if len(order) > MOST:
         rest = {key: sum(one.get(key, 0) for _, one in order[MOST:]) for key in ("documents", "words", "read")}
@@ -54,8 +54,13 @@ def sources(summary: Mapping[str, Any]) -> str:
     return section("Sources", key if rows else "", bars(rows, "Documents read and kept by source"), anchor="sources")
 
 
+def _read(one: Mapping[str, int]) -> int:
+    """Return how many documents of a source were read; where that was not counted, those that were kept."""
+    return max(one.get("read", 0), one["documents"])
+
+
 def _source(name: str, one: Mapping[str, int]) -> Bar:
-    read = max(one.get("read", 0), one["documents"])
+    read = _read(one)
     words = f"<small>{short(one['words'])} words</small>"
     return Bar(text(name), f"{one['documents']:,} of {read:,} {words}",
                [("bar", one["documents"]), ("pale", read - one["documents"])])  # fmt: skip
