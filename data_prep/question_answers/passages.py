@@ -23,6 +23,7 @@ _UNDERLINE = re.compile(r"^\s*(=+|-+|~+)\s*$")
 _BULLET = re.compile(r"^\s*(?:[-*+•·]|\d{1,2}[.)])\s+")
 _KEY = re.compile(r"^\s*[-*]?\s*\*{0,2}[A-Z][\w ()/-]{1,40}?\*{0,2}\s*:\s+\S")
 _END = re.compile(r"[.!?][\"')\]”’]*(?=\s+[\"'(\[“‘]?[A-Z0-9])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d{1,2}[.)])\s)|\n(?=#)")
+_LABEL = re.compile(r"^\W*(?:Q|Question)\s*\d*\s*[:.]")
 _NO_NAME = re.compile(
     r"^(?:(?:Card|About|Guide to|Overview of|Facts about|Introduction to|Learn about|Living with|All about)\b:?"
     r"|What (?:I|you) need to know about)\s+"
@@ -181,7 +182,7 @@ def headings(document: Document) -> Iterator[tuple[int, int, str]]:
 def _asks(line: str) -> bool:
     """Tell whether a line is one question and nothing else."""
     stripped = line.strip().strip("*_").rstrip("? ")
-    asks = line.strip().strip("*_").endswith("?") and not _BULLET.match(line)
+    asks = line.strip().strip("*_").endswith("?") and not _BULLET.match(line) and not _LABEL.match(line)
     return asks and 3 <= len(stripped.split()) <= QUESTION_WORDS and not re.search(r"[.!?]\s", stripped)
 
 

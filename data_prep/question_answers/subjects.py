@@ -105,7 +105,7 @@ def cased(subject: str, passage: Passage) -> str:
     low = first.lower()
     # "Adult acute ..." is written "adult" elsewhere, or at least never "Adult" inside a sentence, as "Wilson" is.
     common = low in passage.spelling.lower or first not in passage.spelling.capital
-    titled = any(word.istitle() and len(word) > 3 and word not in passage.spelling.capital for word in rest.split())
+    titled = any(word.istitle() and word.lower() in passage.spelling.lower for word in rest.split())
     if low in _DETERMINERS or (first[1:].islower() and first[1].isalpha() and common and not titled):
         return f"{low} {rest}".strip()
     return subject

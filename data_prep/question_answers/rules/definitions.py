@@ -16,7 +16,7 @@ _NO_DEFINITION = re.compile(
     r"(?:(?:most |more |less |very )?(?:common|important|good|great|serious|major|possible|potential"
     r"|useful|likely|helpful|effective|frequent|big|high|low|higher|lower|greater|better|new|different|safe|key)\b"
     r"|likelihood|risk|result|sign|symptom|chance|need|lot|part|member|must|factor|concern|problem|way|matter|few"
-    r"|little|bit|long|wide|small|large|number|variety|reason|cause|feature|consequence|complication|friend|favou?rite)"
+    r"|bit|number|variety|reason|cause|feature|consequence|complication|friend|favou?rite)"
 )
 
 
@@ -29,10 +29,11 @@ def _what(match: re.Match[str], subject: str) -> str | None:
 _LESS = r"(?:,? (?:also|sometimes|often|commonly|formerly) (?:known|called|referred to)[^,]{1,60},)?"
 _NOUN = (
     r"(?!(?:\w+ed|at|in|on|of|not|due|able|likely|more|most|less|usually|often|very|known|made|found|given|thought|also"
-    r"|responsible|common|rare|present)\b)"
+    r"|responsible|common|rare|present|sometimes|born|never|always)\b)"
 )
 PATTERNS = (
-    pattern(r"(?:The term )" + SUBJECT + r" (?:means|refers to|describes|is used) ", "What does the term {s} mean?"),
+    pattern(r"The term [\"'“]?(?P<s>[^,;:()?!\"”]{2,70}?)[\"'”]?(?: \([^()]+\))? (?:means|refers to|describes) ",
+            "What does the term {s} mean?", strict=False),
     pattern(SUBJECT + r" (?:refers to|is the (?:medical |general |technical )?(?:term|name) for) ", "What is {s}?"),
     pattern(SUBJECT + r",? (?:is|are|was|were) (?:also|sometimes|often|commonly|formerly) (?:known as|called) ",
             "What is another name for {s}?"),

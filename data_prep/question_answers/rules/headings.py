@@ -47,8 +47,13 @@ _NO_ACTION = {
     "something",
     "nothing",
 }
-_IRREGULAR = {"lying": "lie", "dying": "die", "tying": "tie", "using": "use", "being": "be"}
-_KEEPS_E = re.compile(r"(?:at|iz|is|iv|av|ov|ak|ik|ok|or|ur|ag|ac|ec|ic|uc|id|ud|od|ul|in|ut|et|bl|pl|gl|tl|as|us|ar)$")
+_IRREGULAR = {
+    "lying": "lie", "dying": "die", "tying": "tie", "using": "use", "being": "be", "adding": "add", "seeing": "see",
+    "creating": "create", "writing": "write", "choosing": "choose", "giving": "give", "coming": "come", "going": "go",
+    "agreeing": "agree", "visiting": "visit", "editing": "edit", "limiting": "limit", "opening": "open",
+    "entering": "enter", "offering": "offer", "covering": "cover", "handling": "handle", "having": "have",
+}  # fmt: skip
+_KEEPS_E = re.compile(r"(?:at|iz|is|iv|av|ov|ak|ik|ok|ur|ag|ac|ec|ic|uc|id|od|ul|ut|et|as|us|ar|or|in)$")
 
 
 def find(passage: Passage) -> Iterator[Pair]:
@@ -88,5 +93,5 @@ def infinitive(gerund: str) -> str:
     if re.search(r"([bdgmnprt])\1$", stem):
         return stem[:-1]
     # One short syllable before one consonant, or an ending that English writes with a silent e.
-    silent = re.search(r"[^aeiou][aeiou][^aeiouwxy]$", stem) and _KEEPS_E.search(stem) and not stem.endswith("ain")
-    return stem + "e" if silent or re.search(r"(?:[cv]|rs|ns|dg|ng(?=$)(?<=ang))$", stem) else stem
+    silent = re.search(r"[^aeiou][aeiou][^aeiouwxy]$", stem) and _KEEPS_E.search(stem)
+    return stem + "e" if silent or re.search(r"(?:[cv]|rs|ns|dg|ang|[bdfgkpt]l)$", stem) else stem

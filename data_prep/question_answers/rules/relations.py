@@ -13,7 +13,7 @@ from data_prep.question_answers.subjects import SUBJECT
 _WHAT = (
     r"(?P<verb>needs|requires|contains|produces|causes|provides|includes|affects|supports|stores|returns|accepts"
     r"|controls|regulates|measures|stimulates|destroys|removes|protects against|consists of|depends on|eats"
-    r"|offers|describes|prevents|increases|reduces|implements|replaces|generates|shows|holds|covers|connects)"
+    r"|offers|describes|prevents|increases|reduces|implements|replaces|generates|holds|covers|connects)"
 )
 _WHERE = r"(?P<verb>lives|grows|stands|lies|occurs|starts|begins|develops|forms|comes|originates)"
 _PLACE = r"(?P<place>in|on|at|near|under|beside|from)"
