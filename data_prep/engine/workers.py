@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pkgutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from recipes.errors import UserError
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 ATTEMPTS = 3  # of a task whose worker died
 _LONGEST_WAIT = 30.0  # seconds for a cluster to answer
+_VERSION = "recipes:__version__"  # other code may give other bytes
 
 
 class Workers(Protocol):
@@ -159,10 +161,18 @@ class _Dask:
             self._client.cancel(list(futures))
 
     def expect(self, folder: Path) -> None:
-        """Refuse workers that do not see this folder: a task's files are all that it gives to the next.
+        """Refuse workers with other code, or that do not see this folder: its files are all that tasks share.
 
         Raises: UserError.
         """
+        here = pkgutil.resolve_name(_VERSION)
+        for address, there in self._client.run(pkgutil.resolve_name, _VERSION, on_error="return").items():
+            if there != here:
+                raise UserError(
+                    "engine.scheduler",
+                    f"worker {address} has tuneloop {there}, not {here}",
+                    f'pip install "tuneloop[cluster]=={here}" on each worker, and start it again',
+                )
         token = folder / ".seen-by-workers"
         token.touch()
         try:
