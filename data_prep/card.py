@@ -79,6 +79,14 @@ def _warnings(summary: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterable
         yield "> **WARNING: no evaluation set was named.** Test questions may be in this corpus.\n"
     if not recipe.get("filters", {}).get("personal_data"):
         yield "> **WARNING: personal data were not looked for.** They stand in the text as they stood in the sources.\n"
+    elif left := sum(_left_in(summary).values()):
+        yield f"> **WARNING: {left:,} personal data were found and left in the text.**\n"
+
+
+def _left_in(summary: Mapping[str, Any]) -> dict[str, int]:
+    """Return personal data that were found and left, by kind."""
+    found: dict[str, int] = summed([tally["left_in"] for tally in summary.get("tally", {}).values()])
+    return found
 
 
 def _composition(summary: Mapping[str, Any]) -> Iterable[str]:
@@ -224,9 +232,10 @@ def _personal(summary: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         return "Not looked for.\n"
     looked = _settings("personal_data", recipe)
     found = summary.get("redacted", {})
-    return f"Looked for with: {looked}.\n\n" + (
-        _counts(found, ("kind", "replaced")) if found else "None was replaced in what was kept.\n"
-    )
+    left = _left_in(summary)
+    tables = _counts(found, ("kind", "replaced")) if found else "None was replaced in what was kept.\n"
+    tables += "\n" + _counts(left, ("kind", "found and left in the text")) if left else ""
+    return f"Looked for with: {looked}.\n\n{tables}"
 
 
 def _duplicates(found: Mapping[str, Any], settings: Mapping[str, Any] | None) -> str:

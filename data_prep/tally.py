@@ -75,7 +75,8 @@ class Tally:
         self.documents = self.words = self.bytes = self.characters = 0
         self.lengths: Counter[int] = Counter()
         self.by = {name: Names() for name in BY}
-        self.redacted: Counter[str] = Counter()
+        self.redacted: Counter[str] = Counter()  # personal data by kind: replaced, and found and left in the text
+        self.left_in: Counter[str] = Counter()
         self._counts = Counts(terms)
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -92,8 +93,8 @@ class Tally:
         self.lengths[place_of(words)] += 1
         for names, name in zip(self.by.values(), _names(document), strict=True):
             names.add(name, 1, words, size)
-        if redacted := document.meta.get("redacted"):
-            self.redacted.update(redacted)
+        self.redacted.update(_kinds(document.meta.get("redacted")))
+        self.left_in.update(_kinds(document.meta.get("personal_data")))
         self._waiting.append(raw)
         self._waiting_bytes += size
         if self._waiting_bytes >= BATCH:
@@ -111,6 +112,7 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.lengths.update(other.lengths)
         self.redacted.update(other.redacted)
+        self.left_in.update(other.left_in)
         for name, names in self.by.items():
             names.merge(other.by[name])
         self._counts.merge(other._counts)
@@ -122,7 +124,7 @@ class Tally:
             "documents": self.documents, "words": self.words, "bytes": self.bytes, "characters": self.characters,
             "lengths": {str(place): count for place, count in sorted(self.lengths.items())},
             "by": {name: names.row() for name, names in self.by.items()},
-            "redacted": dict(sorted(self.redacted.items())),
+            "redacted": dict(sorted(self.redacted.items())), "left_in": dict(sorted(self.left_in.items())),
             "demographics": self._counts.row(),
         }  # fmt: skip
 
@@ -133,7 +135,7 @@ class Tally:
         for name in ("documents", "words", "bytes", "characters"):
             setattr(tally, name, row[name])
         tally.lengths = Counter({int(place): count for place, count in row["lengths"].items()})
-        tally.redacted = Counter(row["redacted"])
+        tally.redacted, tally.left_in = Counter(row["redacted"]), Counter(row["left_in"])
         tally.by = {name: Names(**row["by"][name]) for name in BY}
         tally._counts = Counts.from_row(row["demographics"], terms)
         return tally
@@ -156,6 +158,13 @@ def _names(document: Document) -> tuple[str, str, str, str, str]:
         document.source or NOT_STATED, str(meta.get("language") or NOT_STATED), document.license or NOT_STATED,
         str(meta.get("format") or _suffix(meta.get("path"))), _year(meta),
     )  # fmt: skip
+
+
+def _kinds(counts: object) -> dict[str, int]:
+    """Return counts by kind; a raw row's own column of that name may hold anything."""
+    if not isinstance(counts, dict):
+        return {}
+    return {str(kind): count for kind, count in counts.items() if type(count) is int}
 
 
 def _suffix(path: object) -> str:

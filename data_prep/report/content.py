@@ -117,8 +117,11 @@ def personal_data(summary: Mapping[str, Any]) -> str:
     found = summary.get("redacted", {})
     drawn = counts(found, "Personal data replaced by kind")
     none = '<p class="soft">None was found, or none was looked for (<code>filters: personal_data</code>).</p>'
+    left_in = summed([tally["left_in"] for tally in summary.get("tally", {}).values()])
+    left = f"<h3>Found and left in the text</h3>{counts(left_in, 'Personal data left in, by kind')}" if left_in else ""
     lead = "Placeholders such as <code>&lt;EMAIL&gt;</code> stand in their place." if found else ""
-    return section("Personal data replaced", drawn or none, lead=lead, anchor="personal")
+    body = drawn or ("" if left else none)
+    return section("Personal data replaced" if body else "Personal data", body, left, lead=lead, anchor="personal")
 
 
 def engine(found: Mapping[str, Any]) -> str:

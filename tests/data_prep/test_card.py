@@ -119,6 +119,13 @@ def test_what_was_done_stands_with_settings_and_counts():
         assert said in body, said
 
 
+def test_personal_data_that_were_only_reported_are_told_loudly():
+    recipe = {"filters": {"personal_data": {"action": "report"}}}
+    _, body = parts(made([document("MIT", personal_data={"EMAIL": 2, "IP": 1})], **recipe))
+    assert "> **WARNING: 3 personal data were found and left in the text.**" in body
+    assert "| kind | found and left in the text |\n| --- | --- |\n| EMAIL | 2 |" in body
+
+
 def test_the_recipe_in_the_card_makes_the_corpus_again():
     page = made([document()], filters={"length": {"min_words": 20}}, seed=7, decontaminate=["data/test.jsonl"])
     stored = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL).group(1))

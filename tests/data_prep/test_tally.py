@@ -46,7 +46,14 @@ def test_sizes_lengths_and_names_by_hand(terms):
     whole.see(
         Document("1", "Zoë sees\u00a0it.", "b", license="MIT", meta={"path": "x/a.jsonl.gz", "date": "3 May 1998"})
     )
-    whole.see(Document("2", "one", "a", meta={"path": "README", "language": "en", "redacted": {"EMAIL": 2}}))
+    whole.see(
+        Document(
+            "2",
+            "one",
+            "a",
+            meta={"path": "README", "language": "en", "redacted": {"EMAIL": 2}, "personal_data": {"PHONE": 1}},
+        )
+    )
     whole.see(Document("3", " ".join("w" * 5), "a", meta={"format": "html", "year": 2020, "redacted": {"EMAIL": 1}}))
     row = whole.row()
     assert (row["documents"], row["words"], row["characters"], row["bytes"]) == (3, 9, 24, 26)
@@ -57,8 +64,14 @@ def test_sizes_lengths_and_names_by_hand(terms):
     assert named["language"] == {"en": [1, 1, 3], "not stated": [2, 8, 23]}
     assert named["format"] == {"html": [1, 5, 9], "jsonl": [1, 3, 14], "not stated": [1, 1, 3]}
     assert named["year"] == {"1998": [1, 3, 14], "2020": [1, 5, 9], "not stated": [1, 1, 3]}
-    assert row["redacted"] == {"EMAIL": 3}
+    assert (row["redacted"], row["left_in"]) == ({"EMAIL": 3}, {"PHONE": 1})
     assert json.loads(json.dumps(row)) == row
+
+
+@pytest.mark.parametrize("odd", ["yes", ["EMAIL"], {"EMAIL": "two", 3: True}, 7, None, {"EMAIL": None}])
+def test_a_raw_column_that_bears_the_name_of_a_count_is_no_count(terms, odd):
+    row = seen(["one"], terms, meta={"redacted": odd, "personal_data": odd, "language": odd, "path": odd, "year": odd})
+    assert (row["redacted"], row["left_in"], row["documents"]) == ({}, {}, 1)
 
 
 def test_bins_cover_every_length_once():
@@ -235,3 +248,24 @@ def test_characters_that_utf_8_cannot_hold_and_no_words_at_all(terms):
     row = seen(["", "\ud83d she", "...\n\n"], terms)
     assert (row["documents"], row["words"], row["demographics"]["sentences"]) == (3, 3, 1)
     assert row["lengths"] == {"-1": 1, "0": 1, "2": 1}
+
+
+def test_chance_alone_seldom_stands_out():
+    """Words strewn at random beside two groups: intervals that hold for all of them leave 0 out in few lists."""
+    generator = random.Random(11)
+    alarms = 0
+    for _ in range(60):
+        together: dict[str, dict[str, list[int]]] = {"a": {}, "b": {}}
+        for word in range(40):
+            for group, sentences in (("a", 300), ("b", 900)):
+                count = sum(generator.random() < 0.03 for _ in range(sentences))
+                if count:
+                    together[group][f"w{word}"] = [count, count]
+        row = {
+            "sentences": 5000,
+            "groups": {"x": {"a": {"sentences": 300, "documents": 300}, "b": {"sentences": 900, "documents": 900}}},
+            "attributes": {"k": {f"w{word}": [60, 60] for word in range(40)}},
+            "pairs": {"x": together},
+        }
+        alarms += any(one.clear for one in demographics.associations(row))
+    assert alarms <= 6  # 5 % of the lists are expected at most
