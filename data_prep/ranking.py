@@ -98,7 +98,7 @@ def number(name: str, value: Any) -> float:
     """
     try:
         found = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = float("nan")
     if found != found or abs(found) == float("inf"):
         raise Refused("not a number", f"{name} is {str(value)[:40]!r}" if isinstance(value, str) else

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -70,12 +70,22 @@ class Shape:
         if needed is None:
             raise Refused("missing column", f"found {', '.join(sorted(row)) or 'none'}")
         found: list[Parts] = self.module.read(row, options)
-        return found if self.direct else [made for parts in found for made in turned(parts, self.kind)]
+        return found if self.gathers else self._turned(found)
 
     @property
-    def gather(self) -> Callable[[list[Any], Options], Iterator[Any]] | None:
-        """Return what makes rows of several rows, if the shape needs it."""
-        return getattr(self.module, "gather", None)
+    def gathers(self) -> bool:
+        """Tell whether it takes several rows to make one: `read` then gives what `gather` wants."""
+        return hasattr(self.module, "gather")
+
+    def gather(
+        self, rows: Sequence[tuple[Any, Parts]], options: Options
+    ) -> Iterator[tuple[Any, list[Parts] | Refused]]:
+        """Yield a place and what the rows make together, or why they make nothing."""
+        for place, found in self.module.gather(rows, options):
+            yield place, found if isinstance(found, Refused) else self._turned(found)
+
+    def _turned(self, found: list[Parts]) -> list[Parts]:
+        return found if self.direct else [made for parts in found for made in turned(parts, self.kind)]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ def _history(value: Any) -> list[Message]:
     """Return earlier exchanges: [[question, answer], ...]."""
     value = turns.unpacked(value)
     found: list[Message] = []
+    if value and not isinstance(value, list):
+        raise Refused("not a message", f"history is {turns.kind_of(value)}")
     for exchange in value or ():
         if not isinstance(exchange, list) or len(exchange) != 2 or not all(isinstance(said, str) for said in exchange):
             raise Refused("not a message", "history is not a list of [question, answer]")

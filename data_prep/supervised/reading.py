@@ -92,14 +92,14 @@ class File:
 
         Raises: UserError for a file that is damaged further on.
         """
-        gather, held = self.shape.gather, []
+        held: list[tuple[Item, Parts]] = []
         for line, row in self._all():
             for item in self._read(line, row):
-                if gather and not isinstance(item.parts, Refused):
+                if self.shape.gathers and not isinstance(item.parts, Refused):
                     held.append((item, item.parts))
                 else:
                     yield item
-        for item, made in gather(held, self.options) if gather else ():
+        for item, made in self.shape.gather(held, self.options) if held else ():
             yield from _each(item.line, item.row, made)
         if self._damage:
             raise self._damage

@@ -445,6 +445,7 @@ def test_the_shipped_recipe_loads_where_its_data_are(tmp_path: Path, monkeypatch
     for name in ("train", "valid", "test"):
         rows = [{"question": f"What is {name} {n} good for?", "answer": f"For {n}.", "focus": "x"} for n in range(4)]
         write_rows(f"data/medical/qa_{name}.jsonl.gz", rows)
+    write_rows("data/medical/pairs_test.jsonl.gz", [{"prompt": "Is the blue fern good for anything at all?"}])
     recipe = load("recipes/medical/instructions.yaml")
     assert isinstance(recipe, instructions.Recipe)
     instructions.run(recipe)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from data_prep import shapes
+from data_prep.decontaminate import Questions
+from data_prep.supervised import checks
 from data_prep.turns import Options, Refused
 
 ASK, ANSWER, WORSE = ({"role": role, "content": text} for role, text in
@@ -320,6 +322,39 @@ def test_columns_are_renamed_joined_and_looked_up_inside() -> None:
     row = {"title": "T", "body": ["B", "C"], "info": {"answer": "A"}, "toxic": "1", "rude": 0, "rest": 1}
     found = shapes.renamed(row, {"question": ["title", "body"], "answer": "info.answer", "labels": ["toxic", "rude"]})
     assert found == {"info": row["info"], "rest": 1, "question": "T\n\nB\n\nC", "answer": "A", "labels": ["toxic"]}
+
+
+ODD: list[Any] = [
+    None, True, 5, -0.5, "", " ", "x", "[", "[1]", '{"a": 1}', [], {}, [None], [1], ["x"], [[]], [{}],
+    [{"role": "user"}], {"en": 1, "de": "x"},
+    [{"role": "user", "content": 5}], [{"role": 5, "content": "x"}], [{"from": "gpt", "value": None}], {"role": "user"},
+    {"content": "x"}, [{"answer": "x"}], [{"rank": 1}], [{"text": None, "score": None}], {"en": "x"},
+    [{"role": "assistant", "tool_calls": [5]}], [{"role": "assistant", "content": "x", "tool_calls": "{"}],
+    [{"role": "tool", "content": {"x": 1}}], "\n\nHuman: x\n\nAssistant:", 10**400, "é" * 300,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tool_turns", ["refuse", "as_text"])
+@pytest.mark.parametrize("kind", shapes.KINDS)
+def test_whatever_stands_in_a_cell_a_row_is_read_or_refused(kind: str, tool_turns: str) -> None:
+    checker = checks.Checker(checks.Rules(kind, duplicates=False), Questions())
+    options, refused, kept = Options(tool_turns=tool_turns, languages=("en", "de")), 0, 0
+    for shape in shapes.readable(kind):
+        for needs in shape.module.NEEDS[:30:6]:
+            for name in [*needs, *shape.module.MAY]:
+                for value in ODD:
+                    row = {other: other for other in needs} | {name: value}
+                    shapes.recognise(row, kind)
+                    try:
+                        found = shape.read(row, options)
+                        held = [(1, one) for one in found]
+                        for _, made in shape.gather(held, options) if shape.gathers else [(1, found)]:
+                            for one in made if isinstance(made, list) else ():
+                                json.dumps(checker.check(one, "a:1").parts)
+                                kept += 1
+                    except Refused:
+                        refused += 1
+    assert refused > 100 and (kept > 50 or kind == "classification")
 
 
 @pytest.mark.parametrize("module", shapes.modules(), ids=lambda module: module.__name__.rpartition(".")[2])
