@@ -27,6 +27,7 @@ from data_prep import shingles, term_search
 from data_prep.filters import Drop
 from data_prep.records import Document, numbered_rows, write_rows
 from recipes.errors import UserError
+from recipes.sections import Fault, Key, shipped
 
 REASON = "forgotten"
 MOST_WORDS = 16
@@ -155,6 +156,17 @@ def load(path: Path | str) -> Forgotten:
     if len(salt) != 16:
         raise UserError(f"{path}:{number}", "this is no block list (no salt in its first row)", _WRITE)
     return Forgotten(salt, [_entry(path, number, row) for number, row in rows])
+
+
+def faults(key: Key, path: str) -> list[Fault]:
+    """Return the mistake in a recipe that names a file which is no block list."""
+    if not shipped(path).is_file():
+        return []
+    try:
+        load(shipped(path))
+    except UserError as error:
+        return [Fault(key, f"{error.where}: {error.what}", error.write)]
+    return []
 
 
 _WRITE = "a file that `tuneloop forget` has written"

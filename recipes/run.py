@@ -241,6 +241,9 @@ def _lineage(parsed: argparse.Namespace) -> int:
     from recipes import lineage
 
     if parsed.document is None:
+        if parsed.folders:
+            where = f"--in {parsed.folders[0]}"
+            raise UserError(where, "folders are searched for who saw a document", "name one with --document")
         return lineage.report(parsed.path, verify=parsed.verify)
     module = importlib.import_module(f"{DOCUMENTS}.document_lineage")
     return int(module.report(parsed.path, parsed.document, parsed.folders, verify=parsed.verify))

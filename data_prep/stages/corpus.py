@@ -142,6 +142,10 @@ class Recipe(StageRecipe):
             if hasattr(module, "faults"):
                 found += [Fault(("filters", name, *fault.key), fault.what, fault.write)
                           for fault in module.faults(getattr(self.filters, name))]  # fmt: skip
+        if self.forget:
+            from data_prep import forgetting
+
+            found += forgetting.faults(("forget",), self.forget)
         return found
 
 

@@ -13,7 +13,7 @@ from data_prep import document_lineage, forget, forgetting, packed_rows, token_s
 from data_prep.records import read_rows, write_rows
 from data_prep.stages import corpus, mixture, tokens
 from finetune.stages import cpt, sft
-from recipes import artifact
+from recipes import artifact, run
 from recipes.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -298,6 +298,28 @@ def test_an_input_that_is_gone_is_said(world, capsys):
         "raw: not read again, so searched only in what the corpus kept of it (no longer there)" in said
         and "raw/letters/ferns.txt" in said
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("lineage", "runs/cpt", "--document", "x"), "runs/cpt: this is the result of a cpt stage"),
+        (("lineage", "runs/corpus", "--in", "runs"), "--in runs: folders are searched for who saw a document; name"),
+        (("forget", "runs/corpus", "--match", "..."), "--match: '...' has 0 words; 1 to 16 words to look for"),
+        (("forget", "runs/corpus", "--match", "x", "--list", "chats.jsonl"), "chats.jsonl:1: this is no block list"),
+    ],
+)
+def test_the_command_line_tells_mistakes_in_one_line(world, capsys, arguments, said):
+    assert run.main(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(said) and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("--source", "a", "--match", "b")])
+def test_one_thing_is_forgotten_at_a_time(world, capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        run.main(["forget", "runs/corpus", *arguments])
+    assert stopped.value.code == 2 and "--document" in capsys.readouterr().err
 
 
 def test_the_command_line_loads_nothing_heavy(world):

@@ -101,6 +101,16 @@ def test_a_file_that_is_no_block_list_is_refused(tmp_path, rows, said):
     assert str(caught.value).startswith(f"{path}{said}; ")
 
 
+def test_a_recipe_that_names_another_file_is_told_before_work_starts(tmp_path):
+    path = tmp_path / "list.jsonl"
+    assert forgetting.faults(("forget",), str(path)) == []  # that it is not there is told with all other paths
+    path.write_text('{"text": "a document"}\n')
+    (fault,) = forgetting.faults(("forget",), str(path))
+    assert fault.key == ("forget",) and fault.what == f"{path}:1: this is no block list (no salt in its first row)"
+    listed(("source", "docs")).save(path)
+    assert forgetting.faults(("forget",), str(path)) == []
+
+
 @pytest.mark.parametrize(("text", "words"), [("...", 0), ("a b c d e f g h i j k l m n o p q", 17)])
 def test_words_that_cannot_be_looked_for(text, words):
     with pytest.raises(UserError) as caught:
