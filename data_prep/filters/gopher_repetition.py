@@ -136,8 +136,11 @@ def _duplicate_ngrams(
     """Judge what lies in runs that were there before."""
     least = min(1.0, min(DUPLICATE_NGRAMS.values()) * factor) * total
     ends = None
+    shortest = min(DUPLICATE_NGRAMS)
+    starts, runs = _recurring(hashes, shortest)
     for length, share in DUPLICATE_NGRAMS.items():
-        starts, runs = _recurring(hashes, length)
+        if length > shortest:
+            starts, runs = _longer(starts, runs, hashes, length)
         if len(starts) * longest * max(DUPLICATE_NGRAMS) <= least:
             return None  # longer runs recur no more often than these, so they cover too little as well
         ends = _ends(words, blank) if ends is None else ends
@@ -147,20 +150,34 @@ def _duplicate_ngrams(
     return None
 
 
-def _recurring(hashes: shingles.Hashes, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where each run of `length` words begins that occurs at least twice, and a number for each such run."""
+def _recurring(hashes: shingles.Hashes, length: int) -> tuple[NDArray[np.int64], shingles.Hashes]:
+    """Return where each run of `length` words begins that occurs at least twice, and the run's hash."""
     import numpy as np
 
-    none = np.empty(0, dtype=np.int64)
-    if len(hashes) <= length:
-        return none, none
     runs = shingles.runs(hashes, length)
     ordered = np.sort(runs)
-    if not (ordered[1:] == ordered[:-1]).any():
-        return none, none
+    if len(hashes) <= length or not (ordered[1:] == ordered[:-1]).any():
+        return np.empty(0, dtype=np.int64), runs[:0]
+    return _twice(np.arange(len(runs)), runs)
+
+
+def _longer(
+    starts: NDArray[np.int64], runs: shingles.Hashes, hashes: shingles.Hashes, length: int
+) -> tuple[NDArray[np.int64], shingles.Hashes]:
+    """Return the same for runs of one word more: they can only begin where the shorter ones recur."""
+    import numpy as np
+
+    inside = starts + length <= len(hashes)
+    starts, runs = starts[inside], runs[inside]
+    return _twice(starts, shingles.scramble(runs + hashes[starts + length - 1] * np.uint64(2 * length + 1)))
+
+
+def _twice(starts: NDArray[np.int64], runs: shingles.Hashes) -> tuple[NDArray[np.int64], shingles.Hashes]:
+    import numpy as np
+
     _, inverse, counts = np.unique(runs, return_inverse=True, return_counts=True)
-    starts = np.flatnonzero(counts[inverse] > 1)
-    return starts, inverse[starts]
+    again = counts[inverse] > 1
+    return starts[again], runs[again]
 
 
 def _ends(words: list[str], blank: int) -> NDArray[np.int64]:
@@ -173,9 +190,7 @@ def _ends(words: list[str], blank: int) -> NDArray[np.int64]:
     return np.cumsum(ends)
 
 
-def _covered(
-    starts: NDArray[np.int64], runs: NDArray[np.int64], ends: NDArray[np.int64], length: int, blank: int
-) -> int:
+def _covered(starts: NDArray[np.int64], runs: shingles.Hashes, ends: NDArray[np.int64], length: int, blank: int) -> int:
     """Return how many characters lie in runs seen before, reading on behind each that is counted."""
     characters = ends[starts + length] - ends[starts] - blank
     seen: set[int] = set()
