@@ -2,9 +2,9 @@
 
 - A *new task* must be less than `threshold` ROUGE-L alike with every question there is (Wang et al. 2023: 0.7).
 - A *rewording* is alike with its own origin, and with whatever its origin is alike with; that is its purpose. It may
-  not come nearer to any other row than its origin was, once both all words and the content words are `threshold`
-  alike: then it asks what another row asks. (By all words alone "Tell me what acne is." and "Tell me what gout is."
-  would be near copies.)
+  not come nearer to another of the rows read (or to a new task) than its origin was, once both all words and the
+  content words are `threshold` alike: then it asks what another row asks. (By all words alone "Tell me what acne is."
+  and "Tell me what gout is." would be near copies.) Of other rows' rewordings it may be no exact copy.
 - Nor may either come near a question that is held back, here by all words alone: such a row is *contaminated*, and so
   is every text in which `decontaminate` finds an evaluation question.
 
@@ -33,6 +33,7 @@ class Novelty:
         self._pool = Pool(threshold, frequencies)
         self._apart = Pool(threshold, frequencies)
         self._owners: list[int] = []
+        self._rewordings: set[int] = set()
         self._exact: set[str] = set()
         self._folded: set[str] = set()
         for owner, text in enumerate(there):
@@ -40,10 +41,12 @@ class Novelty:
         for text in apart:
             self._apart.add(words(text))
 
-    def add(self, text: str, owner: int) -> None:
+    def add(self, text: str, owner: int, *, rewording: bool = False) -> None:
         """Take a row in."""
         listed = words(text)
-        self._pool.add(listed)
+        number = self._pool.add(listed)
+        if rewording:
+            self._rewordings.add(number)
         self._owners.append(owner)
         self._exact.add(_plain(text))
         self._folded.add(" ".join(listed))
@@ -58,8 +61,12 @@ class Novelty:
                 return "contaminated"
         for likeness, number in self._pool.near(listed):
             other = self._pool.texts[number]
-            nearer = self._owners[number] != owner and likeness > f1(origin, other)
-            if nearer and f1(_content(listed), _content(other)) >= self._pool.threshold:
+            foreign = self._owners[number] != owner and number not in self._rewordings
+            if (
+                foreign
+                and likeness > f1(origin, other)
+                and f1(_content(listed), _content(other)) >= self._pool.threshold
+            ):
                 return "near copy of another row"
         return None
 

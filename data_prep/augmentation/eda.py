@@ -55,7 +55,7 @@ class Settings(MethodSettings):
     def _has_synonyms(self) -> Self:
         needing = sorted({"synonym", "insert"} & set(self.operations))
         if needing and not (self.synonyms or self.learn_from):
-            raise ValueError(f"{' and '.join(needing)} need synonyms: name a file with `synonyms` or `learn_from`")
+            raise ValueError(f"no {' or '.join(needing)} without synonyms: name a file with `synonyms` or `learn_from`")
         if not needing and (self.synonyms or self.learn_from):
             raise ValueError("synonyms are given, but neither synonym nor insert is among the operations")
         return self
@@ -97,10 +97,9 @@ def changed(origin: Origin, operation: str, alpha: float, known: Synonyms, chanc
         for place in chance.sample(places, min(count, len(places))):
             words[place] = alike(chance.choice(known[words[place].lower()]), words[place])
     elif operation == "insert":
-        places = [place for place in free if words[place].lower() in known]
-        for place in chance.sample(places, min(count, len(places))):
-            at = chance.randrange(1, len(words)) if len(words) > 1 else 0
-            words[at] += f" {chance.choice(known[words[place].lower()])}"
+        fitting = [known[words[place].lower()] for place in free if words[place].lower() in known]
+        for synonyms in chance.sample(fitting, min(count, len(fitting))):
+            words[chance.randrange(len(words))] += f" {chance.choice(synonyms)}"
     elif operation == "swap" and len(free) > 1:
         for _ in range(count):
             one, other = chance.sample(free, 2)

@@ -283,7 +283,7 @@ def _take(
                 continue
             taken[name] += 1
             counts.new[name] += 1
-            novelty.add(candidate.text, number)
+            novelty.add(candidate.text, number, rewording=candidate.answer is None)
             write(_new_row(recipe, row, origin, candidate, name, taken[name]))
 
 
