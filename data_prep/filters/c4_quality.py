@@ -5,7 +5,8 @@ the order of the code that made C4 (tensorflow_datasets, `c4_utils.py`); keys ar
 be switched off. A line goes that does not end in a terminal punctuation mark or an end quotation mark, or ends in an
 ellipsis; has fewer than three words, or one of more than 1,000 characters; mentions JavaScript; or names cookies or
 terms of use. The document goes where a line that is left says "lorem ipsum" or has a curly bracket, and where fewer
-than five sentences are left. As in that code, a bracket in a line that goes for another reason does no harm.
+than five sentences are left. As in that code, a bracket in a line that goes for another reason does no harm, and the
+lines that are left follow each other without empty ones: paragraphs are lost, and documents must not be poems or lists.
 
 FineWeb (Penedo et al. 2024) uses these rules with `filter_no_terminal_punct: false`. C4's word list is the filter
 `inappropriate`; its removal of repeated three-sentence spans is near-duplicate search.
@@ -59,14 +60,20 @@ def build(settings: Settings) -> Check:
             return found.drop
         count = _sentences(kept, settings.min_num_sentences)
         if count < settings.min_num_sentences:
-            return Drop("too_few_sentences", f"{count} sentences in {len(kept)} of {len(lines)} lines")
+            return Drop("too_few_sentences", f"{count} sentences in {len(kept)} of {_present(lines)} lines")
         text = "\n".join(kept)
         if text != document.text:
-            document.meta["c4_lines_removed"] = len(lines) - len(kept)
+            removed = _present(lines) - len(kept)
+            if removed:
+                document.meta["c4_lines_removed"] = removed
             document.text = text
         return None if text else Drop("empty", "no line is left")
 
     return check
+
+
+def _present(lines: list[str]) -> int:
+    return sum(1 for line in lines if line and not line.isspace())
 
 
 def _kept(settings: Settings, text: str, lines: list[str]) -> list[str]:

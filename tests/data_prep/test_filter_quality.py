@@ -275,7 +275,7 @@ C4_KEPT = (
 
 
 def test_c4_keeps_the_lines_that_are_sentences() -> None:
-    drop, document = check("c4_quality", "\n".join(C4_LINES))
+    drop, document = check("c4_quality", "\n\n".join(C4_LINES))
     assert drop is None
     assert document.text == C4_KEPT
     assert document.meta["c4_lines_removed"] == 7
