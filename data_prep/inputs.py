@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from recipes import remote
+from recipes.errors import UserError
 from recipes.sections import DatasetRef, Fault, Key, Section, SourcePath, shipped
 
 if TYPE_CHECKING:
@@ -106,10 +107,15 @@ def documents_of(item: Input, unit: Unit) -> Iterator[Document | Skipped]:
 
 def faults(item: Input, key: Key) -> list[Fault]:
     """Return the mistakes in an input that no value on its own shows; `key` is the input's place in the recipe."""
-    found = []
-    if item.dataset is None and item.config:
-        found.append(Fault((*key, "config"), "config belongs to a data set, and this input is a path", "leave it out"))
-    columns = _columns(item)
+    found = [
+        Fault((*key, name), f"{name} belongs to a data set, and this input is a path", "leave it out")
+        for name in ("config", "split")
+        if item.dataset is None and name in item.model_fields_set
+    ]
+    try:
+        columns = _columns(item)
+    except UserError as error:
+        return [*found, Fault((*key, "split"), f"{error.where}: {error.what}", error.write)]
     if columns is None:
         return found
     there = ", ".join(columns) or "none"
@@ -125,13 +131,18 @@ def faults(item: Input, key: Key) -> list[Fault]:
 
 
 def _columns(item: Input) -> list[str] | None:
-    """Return the columns of the first row of the file that an input names; None for anything but a local table."""
-    if item.path is None or remote.is_url(item.path) or not shipped(item.path).is_file():
-        return None
-    from data_prep import readers
+    """Return the columns of the first row of what an input names; None for anything but a table on this disk."""
+    from data_prep import hub, listing, readers
     from data_prep.decoding import Unreadable
 
-    path = shipped(item.path)
+    if item.dataset is not None:
+        folder = hub.saved(str(item.dataset), item.split)
+        first_file = next(iter(listing.files(str(folder))), None) if folder else None
+        path = Path(first_file.path) if first_file else None
+    else:
+        path = None if remote.is_url(item.place()) else shipped(item.place())
+    if path is None or not path.is_file():
+        return None
     try:
         reader = readers.reader_of(path)
         if not hasattr(reader, "rows"):

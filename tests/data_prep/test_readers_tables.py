@@ -188,6 +188,7 @@ def test_a_line_longer_than_a_part_and_one_too_long(tmp_path: Path, monkeypatch:
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(lines) + "\n")
     assert _reasons(path) == [(4, "a row longer than 64 MiB")]
+    path.write_text("\n".join([lines[3], *lines]) + "\n")  # also where the first line is too long to tell the format
     assert [len(text) for text in _texts(path)] == [10, 2500, 10, 10, 10]
     _check_parts(path, [20, 100, 3000, 6000])
 
@@ -233,3 +234,5 @@ def test_wrong_columns_are_found_in_the_first_row(tmp_path: Path) -> None:
     ]  # fmt: skip
     right = Input.model_validate({"path": str(path), "columns": {"text": "story"}})
     assert faults(right, ("inputs", 0)) == []
+    split = Input.model_validate({"path": str(path), "columns": {"text": "story"}, "split": "test"})
+    assert [fault.what for fault in faults(split, ())] == ["split belongs to a data set, and this input is a path"]
