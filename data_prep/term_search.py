@@ -3,9 +3,9 @@
 A word is a run of letters and digits of ASCII, or of bytes of other letters; only ASCII letters are folded. A word's
 key is made of its first and last eight bytes, so that it costs two loads: exact up to eight bytes; longer words that
 differ only between those have one key, any others by a chance of one in 2^64. A term of several words is found where
-its words follow each other with at most two characters between (a blank, a hyphen); it hides terms with a capital inside it
-("African American" is no "American"), and no others ("young woman" speaks of a woman). A sentence ends at a full stop,
-question or exclamation mark before white space, and at a line's end.
+its words follow each other with at most two characters between (blank, hyphen); it hides terms with a capital inside
+it ("African American" is no "American"), and no others ("young woman" speaks of a woman). A sentence ends at a full
+stop, question or exclamation mark before white space, and at a line's end.
 
 Left out: sentences that run over a line's end, and full stops of abbreviations ("Dr. Ames" are two sentences here).
 """
