@@ -11,6 +11,7 @@
 | answered by the title | the answer says no more than the title does |
 | answer repeats the question | the answer has no content word that the question does not have |
 | ungrounded | fewer than `grounding` of the answer's content words are in the passage, or a number that is not |
+| pieced together | its words are in the passage, but a sentence of it has them from more than `together` sentences |
 | question not about the passage | fewer than half of the question's content words are in the passage or its headings |
 
 Left out: whether the answer is right. A model's answer that has all its words from the passage can still be wrong.
@@ -22,7 +23,7 @@ import re
 from dataclasses import dataclass
 
 from data_prep.question_answers import words
-from data_prep.question_answers.passages import Pair, Passage
+from data_prep.question_answers.passages import Pair, Passage, spans
 
 ABOUT = 0.5
 _STARTS = re.compile(
@@ -65,6 +66,7 @@ class Limits:
     """The recipe's numbers."""
 
     grounding: float
+    together: int
     min_answer_words: int
     max_answer_characters: int
     max_question_words: int
@@ -74,11 +76,7 @@ def reason(pair: Pair, passage: Passage, limits: Limits) -> str | None:
     """Return why a pair is refused, or None."""
     asked = words.content(pair.question)
     told = words.content(pair.answer)
-    return (
-        form(pair, limits)
-        or meaning(pair, asked, told, passage)
-        or grounding(pair, asked, told, passage, limits.grounding)
-    )
+    return form(pair, limits) or meaning(pair, asked, told, passage) or grounding(pair, asked, told, passage, limits)
 
 
 def form(pair: Pair, limits: Limits) -> str | None:
@@ -114,12 +112,34 @@ def _unnamed(question: str, asked: list[str]) -> bool:
     return bool(_PRONOUN.search(question)) and len(asked) < 3
 
 
-def grounding(pair: Pair, asked: list[str], told: list[str], passage: Passage, share: float) -> str | None:
+def grounding(pair: Pair, asked: list[str], told: list[str], passage: Passage, limits: Limits) -> str | None:
     """Return which of question and answer does not come from the passage."""
     here = passage.text
     there = set(words.content(here))
     numbers = set(_NUMBER.findall(here))
-    if words.shared(told, there) < share or not set(_NUMBER.findall(pair.answer)) <= numbers:
+    if words.shared(told, there) < limits.grounding or not set(_NUMBER.findall(pair.answer)) <= numbers:
         return "ungrounded"
+    if not said_together(pair.answer, passage, limits):
+        return "pieced together"
     around = there | set(words.content(f"{passage.document.title} {passage.heading}"))
     return "question not about the passage" if words.shared(asked, around) < ABOUT else None
+
+
+def said_together(answer: str, passage: Passage, limits: Limits) -> bool:
+    """Tell whether each sentence of an answer is said in a few neighbouring sentences of the passage.
+
+    Title and heading hold for the whole passage. A small model's favourite mistake is the other kind: "The free day of
+    the dragon bush is yellow" has every word from the page about the dragon bush.
+    """
+    if not limits.together or " ".join(answer.split()) in " ".join(passage.text.split()):
+        return True
+    stems = passage.stems
+    around = set(words.content(f"{passage.document.title} {passage.heading}"))
+    windows = [
+        around.union(*stems[place : place + limits.together])
+        for place in range(max(1, len(stems) - limits.together + 1))
+    ]
+    return all(
+        any(words.shared(words.content(answer[start:end]), window) >= limits.grounding for window in windows)
+        for start, end in spans(answer)
+    )

@@ -92,6 +92,11 @@ class Passage:
         return frozenset(words.content(self.title))
 
     @cached_property
+    def stems(self) -> list[set[str]]:
+        """Return the content words of each sentence."""
+        return [set(words.content(sentence.text)) for sentence in self.sentences]
+
+    @cached_property
     def sentences(self) -> list[Sentence]:
         """Return the sentences, without bullets' marks."""
         found = []

@@ -56,6 +56,7 @@ class Checks(Section):
     """Which pairs are refused."""
 
     grounding: float = Field(0.8, ge=0, le=1, description="Share of the answer's content words found in the passage.")
+    together: int = Field(2, ge=0, description="From how many neighbouring sentences each may come; 0: any number.")
     min_answer_words: int = Field(1, ge=1)
     max_answer_characters: int = Field(800, ge=1)
     max_question_words: int = Field(30, ge=3)

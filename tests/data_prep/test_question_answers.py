@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ from recipes.load import load
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "import sys; from data_prep.stages.question_answers import *; run(Recipe.model_validate_json(sys.argv[1]))"
-LIMITS = checks.Limits(grounding=0.8, min_answer_words=2, max_answer_characters=300, max_question_words=20)
+LIMITS = checks.Limits(grounding=0.8, together=2, min_answer_words=2, max_answer_characters=300, max_question_words=20)
 
 
 def document(text: str, title: str = "Acne", id: str = "d1") -> Document:
@@ -293,7 +294,25 @@ def test_grounding_is_a_share_of_content_words() -> None:
     pair = Pair("What causes acne?", "The pores, the spots, and the moon and stars")
     assert words.content(pair.answer) == ["pore", "spot", "moon", "star"]
     assert checks.reason(pair, passage, LIMITS) == "ungrounded"
-    assert checks.reason(pair, passage, checks.Limits(0.5, 2, 300, 20)) is None
+    assert checks.reason(pair, passage, checks.Limits(0.5, 2, 2, 300, 20)) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("The acne cream is white and costs five euros.", None),  # two neighbours; the title holds for all
+        ("The cream is white. Old people wash with soap.", None),  # two sentences, each from its own place
+        ("The cream of old people is white.", "pieced together"),
+        ("The cream is white. Five old people wash euros.", "pieced together"),
+        ("Sun helps old people. They wash.", None),
+    ],
+)
+def test_an_answer_is_said_in_one_place(answer: str, reason: str | None) -> None:
+    text = "The cream is white. It costs five euros. Sun helps young people. Old people wash with soap."
+    (passage,) = passages(document(text), 1000)
+    pair = Pair("What helps people with acne?", answer)
+    assert checks.reason(pair, passage, LIMITS) == reason
+    assert checks.reason(pair, passage, dataclasses.replace(LIMITS, together=0)) is None
 
 
 def test_questions_that_were_asked_before() -> None:
