@@ -20,7 +20,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -49,8 +49,7 @@ class Shape:
 
     def needed(self, row: Row) -> tuple[str, ...] | None:
         """Return the first alternative of columns that a row has."""
-        needs: Sequence[tuple[str, ...]] = self.module.NEEDS
-        return next((names for names in needs if all(name in row for name in names)), None)
+        return _needed(self.module, tuple(row))
 
     def fits(self, row: Row) -> bool:
         """Tell whether a row has the columns and, where that matters, the right types in them."""
@@ -86,6 +85,12 @@ class Shape:
 
     def _turned(self, found: list[Parts]) -> list[Parts]:
         return found if self.direct else [made for parts in found for made in turned(parts, self.kind)]
+
+
+@lru_cache(maxsize=4096)  # the rows of a file have few sets of columns, and some shapes hundreds of alternatives
+def _needed(module: ModuleType, columns: tuple[str, ...]) -> tuple[str, ...] | None:
+    needs: Sequence[tuple[str, ...]] = module.NEEDS
+    return next((names for names in needs if all(name in columns for name in names)), None)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ class Recipe(StageRecipe):
 
 def _faults(recipe: Recipe) -> list[Fault]:
     """Return what the first rows, the tokenizer's place and the languages' codes say."""
+    from data_prep import tables
     from data_prep.language import LANGUAGES
     from data_prep.supervised import reading
 
@@ -124,6 +125,10 @@ def _faults(recipe: Recipe) -> list[Fault]:
         path = shipped(item.path)
         if _there(path) and (mistake := reading.mistake(path, wanted(recipe, item))):
             faults.append(Fault(("inputs", index, "path"), *mistake))
+    for index, named in enumerate(recipe.decontaminate):
+        if _there(shipped(named)) and not tables.files(shipped(named)):
+            write = f"a folder with files that end in {', '.join(tables.SUFFIXES)}"
+            faults.append(Fault(("decontaminate", index), f"{named} holds no table, so nothing would be found", write))
     if recipe.tokenizer and (place := shipped(recipe.tokenizer)).exists():
         file = place / "tokenizer.json" if place.is_dir() else place
         if not file.is_file():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep import tables
+from data_prep import personal_data, tables
 from data_prep.records import read_rows, writer
 from data_prep.supervised import alike, checks, report, sides, statistics
 from data_prep.supervised.checks import Checked, Checker, Contaminated
@@ -53,6 +53,7 @@ class Reader:
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     readings: dict[str, dict[str, str]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     read: int = 0
 
     @property
@@ -64,7 +65,7 @@ class Reader:
         """Read an input."""
         files = tables.files(path)
         for file in files:
-            shown = name if file == path else f"{name}/{file.relative_to(path).as_posix()}"
+            shown = _shown(name, path, file)
             try:
                 opened = File(file, wanted)
             except UserError as error:
@@ -75,7 +76,8 @@ class Reader:
             self._take(shown, opened)
 
     def _take(self, shown: str, opened: File) -> None:
-        self.readings[shown] = {"reading": opened.told(), "first": opened.first()}
+        first = personal_data.redact(opened.first())[0] if self.recipe.redact else opened.first()
+        self.readings[shown] = {"reading": opened.told(), "first": first}
         line = 0
         try:
             for item in opened.items():
@@ -107,7 +109,7 @@ class Reader:
         answers = checked.answers if self.near else ()
         self.kept.append(Kept(shown, item.line, checked.prompt, answers, checked.labels, group or checked.prompt))
         self.tokens.append(checked.tokens)
-        self.wait(_written(opened, item, checked, where))
+        self.wait(_written(opened, item, checked, {"file": self.names[shown], "line": item.line}))
 
     def refuse(self, where: Mapping[str, Any], refused: Refused) -> None:
         """Count and list a row that cannot be used."""
@@ -130,6 +132,9 @@ def make(recipe: Recipe, inputs: Sequence[tuple[str, Path, Wanted]], folder: Pat
         names = (scratch / WAITING, folder / "refused.jsonl", folder / "contamination.jsonl")
         wait, refuse_row, leak_row = (stack.enter_context(writer(path)) for path in names)
         reader = Reader(recipe, _checker(recipe), wait, refuse_row, leak_row)
+        reader.names = short_names(
+            [_shown(name, path, file) for name, path, _ in inputs for file in tables.files(path)]
+        )
         for name, path, wanted in inputs:
             reader.take(name, path, wanted)
         if not reader.kept:
@@ -141,6 +146,28 @@ def make(recipe: Recipe, inputs: Sequence[tuple[str, Path, Wanted]], folder: Pat
     how_often, weight = _balance(recipe, reader.kept, side_of)
     figures = _write(recipe, reader, scratch / WAITING, folder, side_of, how_often, weight)
     return _finish(recipe, reader, found, figures, folder, weight)
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Return for each path its last parts, as many as tell it from all others: ids are made of them."""
+    names: dict[str, str] = {}
+    alike: dict[str, set[tuple[str, ...]]] = {}
+    for path in paths:
+        alike.setdefault(Path(path).name, set()).add(Path(path).parts)
+    for path in paths:
+        parts = Path(path).parts
+        others = alike[Path(path).name] - {parts}
+        length = next(
+            (count for count in range(1, len(parts)) if all(other[-count:] != parts[-count:] for other in others)),
+            len(parts),
+        )
+        names[path] = "/".join(parts[-length:])
+    return names
+
+
+def _shown(name: str, path: Path, file: Path) -> str:
+    """Return a file's path as the recipe names it."""
+    return name if file == path else f"{name}/{file.relative_to(path).as_posix()}"
 
 
 def _checker(recipe: Recipe) -> Checker:
@@ -174,7 +201,7 @@ def _written(opened: File, item: Item, checked: Checked, where: Mapping[str, Any
     }
     inner = row["meta"] if isinstance(row.get("meta"), dict) else {}
     rest = {name: value for name, value in row.items() if name not in {*used, "id", "meta", *outer}}
-    name = Path(where["file"]).name
+    name = where["file"]
     identity = row.get("id")
     identity = str(identity) if isinstance(identity, str | int) and str(identity) else f"{name}#{item.line}"
     identity += f"-{item.number}" if item.number else ""

@@ -204,6 +204,7 @@ def test_texts_are_tidied_and_redacted(tmp_path: Path) -> None:
         [{"question": "Who\u200b?", "answer": "  def f():\n      cafe\u0301  x\r\nmail a@example.org"}],
         redact=True,
     )
+    assert "a@example.org" not in (tmp_path / "out" / "report.html").read_text()
     assert row["messages"][0]["content"] == "Who?"
     assert row["messages"][1]["content"] == "  def f():\n      caf\u00e9 x\nmail <EMAIL>"
 
@@ -299,6 +300,22 @@ def test_a_folder_of_files_and_one_that_is_no_use(tmp_path: Path, capsys: pytest
     assert "a.jsonl.gz: read as alpaca" in out and "b.csv: read as question_answer" in out
     with pytest.raises(UserError, match=r"c\.csv:2: columns x, y fit no shape"):
         _run(tmp_path, [], inputs=[{"path": str(folder)}], strict=True)
+
+
+def test_files_of_one_name_give_ids_of_their_own(tmp_path: Path) -> None:
+    for name in ("a/data.jsonl", "b/data.jsonl", "c/d.jsonl"):
+        write_rows(tmp_path / name, [{"question": f"Where is {name}?", "answer": "Here."}])
+    found = _run(tmp_path, [], inputs=[{"path": str(tmp_path / name)} for name in ("a", "b/data.jsonl", "c")])
+    assert [row["id"] for row in found] == ["a/data.jsonl#1", "b/data.jsonl#1", "d.jsonl#1"]
+    assert found[0]["meta"]["file"] == "a/data.jsonl"
+
+
+def test_a_folder_without_evaluation_questions_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "evals").mkdir()
+    (tmp_path / "evals" / "README.md").write_text("None yet.")
+    (fault,) = _recipe(tmp_path, [SHAPES["alpaca"]], decontaminate=[str(tmp_path / "evals")]).faults()
+    assert fault.key == ("decontaminate", 0)
+    assert fault.what == f"{tmp_path}/evals holds no table, so nothing would be found"
 
 
 def test_a_file_that_breaks_off_gives_the_rows_before(tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def test_whatever_stands_in_a_cell_a_row_is_read_or_refused(kind: str, tool_turn
                                 kept += 1
                     except Refused:
                         refused += 1
-    assert refused > 100 and (kept > 50 or kind == "classification")
+    assert refused > 100 and kept > 5
 
 
 @pytest.mark.parametrize("module", shapes.modules(), ids=lambda module: module.__name__.rpartition(".")[2])
