@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 ORDER = 6  # at most 7: an n-gram with the byte before it is held in 64 bits
 LIMIT = 20_000_000
 UNIFORM = 0.02
+CHUNK = 1 << 17  # bytes scored at once
 PROBES = 4  # places in a table that an n-gram may have
 SCALE = 2047.0  # steps to a nat: log-probabilities from 0 to -32 in 16 bits
 MODEL = ".npz"
@@ -59,11 +60,11 @@ class Model:
     single_weight: NDArray[np.float32]
     tables: tuple[Keys, ...]
 
-    def log_probabilities(self, text: str) -> NDArray[np.float32]:
-        """Return ln p of each byte of a text, given those before it, (bytes,)."""
+    def log_probabilities(self, data: bytes) -> NDArray[np.float32]:
+        """Return ln p of each byte, given those before it, (bytes,)."""
         import numpy as np
 
-        codes = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
+        codes = np.frombuffer(data, dtype=np.uint8)
         found = self.single[codes]
         weight = self.single_weight[codes]
         keys = codes.astype(np.uint64)
@@ -83,8 +84,12 @@ class Model:
         """Return the perplexity of a text per byte; infinity for an empty one."""
         import numpy as np
 
-        found = self.log_probabilities(text)
-        return math.exp(-float(found.mean(dtype=np.float64))) if len(found) else math.inf
+        data, total = text.encode("utf-8", "replace"), 0.0
+        for start in range(0, len(data), CHUNK):
+            context = min(start, len(self.tables))  # bytes before the chunk that its first byte depends on
+            found = self.log_probabilities(data[start - context : start + CHUNK])
+            total += float(found[context:].sum(dtype=np.float64))
+        return math.exp(-total / len(data)) if data else math.inf
 
     def save(self, path: Path) -> None:
         """Write the model to a file."""

@@ -17,7 +17,7 @@ from functools import lru_cache
 KEPT = 4  # texts: the one at hand, as two or three filters in a row leave it
 MARK, SYMBOL = "\x7f", "\x01"  # stand for every punctuation mark and every other symbol beyond ASCII
 SENTENCE_END = re.compile(
-    r"[.!?]+(?<!\b[A-Za-z]\.)(?<!\b(?:Mr|Ms|Dr|St|vs)\.)(?<!\bMrs\.)[\"'”’)\]]*(?=\s|\Z)|[。！？।؟]"
+    r"[.!?](?<![.!?]{2})[.!?]*+(?<!\b[A-Za-z]\.)(?<!\b(?:Mr|Ms|Dr|St|vs)\.)(?<!\bMrs\.)[\"'”’)\]]*(?=\s|\Z)|[。！？।؟]"
 )
 TOKEN = re.compile(r"https?://\S+|\w+(?:[.@'’]\w+|(?<=\d)[,:/](?=\d)\w+)*|--+|==+|\.\.+|\|\|+|~~+|\+\++|[^\w\s]")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")

@@ -3,7 +3,8 @@
 An address begins with http://, https://, ftp:// or www.; in Markdown a link's text is text and its address is not. A
 line is nothing but links when only list marks are left without its addresses and Markdown links, so a list of linked
 titles, a menu, goes; a sentence with a link in it and quoted addresses in a program stay. A document goes where such
-lines hold more than `max_link_lines` of its lines, or addresses more than `max_link_characters` of its characters.
+lines hold more than `max_link_lines` of its lines, or addresses more than `max_link_characters` of its characters. How
+many addresses there were is kept as `meta.links`.
 
 Left out: HTML (its reader has taken links apart) and bare domain names.
 """
@@ -53,7 +54,9 @@ def build(settings: Settings) -> Check:
             return None
         lines = text.split("\n")
         linked = [has_links(line) and _REST.fullmatch(_without_links(line)) is not None for line in lines]
-        drop = _mostly_links(settings, text, lines, sum(linked))
+        found = addresses(text)
+        document.meta["links"] = len(found)
+        drop = _mostly_links(settings, text, lines, sum(linked), sum(map(len, found)))
         if drop:
             return drop
         _rewrite(settings, document, lines, linked)
@@ -73,21 +76,22 @@ def addresses(text: str) -> list[str]:
 
 
 def _trimmed(address: str) -> str:
-    address = address.rstrip(_TRAILING)
-    while address.endswith(")") and address.count(")") > address.count("("):
-        address = address[:-1].rstrip(_TRAILING)
-    return address
+    """Return an address without the marks that follow it, and without brackets that it does not open."""
+    end, open_brackets = len(address), address.count("(") - address.count(")")
+    while end and (address[end - 1] in _TRAILING or (address[end - 1] == ")" and open_brackets < 0)):
+        open_brackets += address[end - 1] == ")"
+        end -= 1
+    return address[:end]
 
 
 def _without_links(line: str) -> str:
     return _NUMBERING.sub("", _ADDRESS.sub("", _MARKDOWN_LINK.sub("", line)), count=1)
 
 
-def _mostly_links(settings: Settings, text: str, lines: list[str], linked: int) -> Drop | None:
+def _mostly_links(settings: Settings, text: str, lines: list[str], linked: int, characters: int) -> Drop | None:
     present = sum(1 for line in lines if line and not line.isspace())
     if linked > settings.max_link_lines * present:
         return Drop("link_lines", f"{linked} of {present} lines are nothing but links")
-    characters = sum(map(len, addresses(text)))
     if characters > settings.max_link_characters * len(text):
         return Drop("link_characters", f"{characters} of {len(text)} characters are addresses")
     return None

@@ -15,6 +15,7 @@ ORDER = 30
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _BLANKS = re.compile("[ \t\u00a0\u2000-\u200a\u202f\u205f\u3000]+")
 _TRAILING = re.compile(r" +(?=\n)")
+_TRAILING_BLANKS = re.compile(r"(?<![ \t])[ \t]++(?=\n)")  # tried once for each run of blanks, however long
 _LEADING = re.compile(r"(?<=\n) +")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 # What may need repair, beside what only texts beyond ASCII have.
@@ -45,7 +46,7 @@ def tidy(text: str, *, keep_indentation: bool = False) -> str:
         return text.strip("\n").rstrip() if keep_indentation else text.strip()
     text = _LINE_ENDS.sub("\n", text)
     if keep_indentation:
-        text = re.sub(r"[ \t]+(?=\n)", "", _INSIDE.sub(" ", text))
+        text = _TRAILING_BLANKS.sub("", _INSIDE.sub(" ", text))
         return _EMPTY_LINES.sub("\n\n", text).strip("\n").rstrip()
     text = _LEADING.sub("", _TRAILING.sub("", _BLANKS.sub(" ", text)))
     return _EMPTY_LINES.sub("\n\n", text).strip()

@@ -57,7 +57,7 @@ def test_two_letters_by_hand() -> None:
     model = ngram_model.train(["aab"], order=1)
     assert model.tables == ()
     expected = [0.98 * (1 + 3 / 256) / 6 + 0.02 / 256, 0.98 * (3 / 256) / 6 + 0.02 / 256]
-    assert np.exp(model.log_probabilities("az")) == pytest.approx(expected, rel=1e-5)
+    assert np.exp(model.log_probabilities(b"az")) == pytest.approx(expected, rel=1e-5)
     assert model.perplexity("az") == pytest.approx(1 / math.sqrt(expected[0] * expected[1]), rel=1e-5)
 
 
@@ -67,7 +67,7 @@ def test_probabilities_are_those_of_the_formula(order: int, text: str) -> None:
     model = ngram_model.train(REFERENCE, order=order)
     expected = brute_force("".join(f"{line}\n" for line in REFERENCE).encode(), order)
     data = text.encode()
-    found = np.exp(model.log_probabilities(text))
+    found = np.exp(model.log_probabilities(data))
     wanted = [expected(data[max(0, at - order + 1) : at], data[at]) for at in range(len(data))]
     assert found == pytest.approx(wanted, rel=2e-3)  # a table's steps are 1/2047 nat, and up to `order` of them add up
     assert model.perplexity(text) == pytest.approx(math.exp(-np.mean(np.log(wanted))), rel=1e-3)
@@ -77,9 +77,9 @@ def test_probabilities_add_up_to_one() -> None:
     model = ngram_model.train(REFERENCE)
     sums = []
     for context in ("The f", "wate", "in the s", "zz", "", "草"):
-        last = [model.log_probabilities(context + chr(code))[-1] for code in range(128)]
+        last = [model.log_probabilities((context + chr(code)).encode())[-1] for code in range(128)]
         # Bytes beyond ASCII never follow here, so each has what is left for unseen ones.
-        rest = 128 * float(np.exp(model.log_probabilities(context + "\x00")[-1]))
+        rest = 128 * float(np.exp(model.log_probabilities((context + "\x00").encode())[-1]))
         sums.append(float(np.exp(last).sum()) + rest)
     assert sums == pytest.approx([1.0] * len(sums), rel=2e-3)
 
@@ -94,6 +94,14 @@ def test_a_text_like_the_reference_is_less_surprising() -> None:
     assert values[1] < 8 < 20 < values[2]
     assert ngram_model.train(REFERENCE[:4]).perplexity(TEXT) == model.perplexity(TEXT)  # repeating teaches nothing
     assert model.perplexity("") == math.inf
+
+
+def test_a_long_text_is_scored_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ngram_model.train(REFERENCE)
+    whole = model.perplexity(TEXT)
+    for size in (1, 7, 40):
+        monkeypatch.setattr(ngram_model, "CHUNK", size)
+        assert model.perplexity(TEXT) == pytest.approx(whole, rel=1e-6)
 
 
 def test_a_model_is_saved_and_read(tmp_path: Path) -> None:

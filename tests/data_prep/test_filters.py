@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -172,6 +173,35 @@ def test_off_topic_by_named_words() -> None:
 def test_settings_that_cannot_be_are_refused(name: str, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         filters.modules()[name].Settings(**settings)
+
+
+# Texts that make a careless regular expression look again and again at what it has seen.
+LONG = 30_000
+HOSTILE = {
+    "dots": "." * LONG + "a", "blanks": "x" + " " * LONG + "x", "indentation": " " * LONG + "x\n\nx",
+    "lines": "x\n" * LONG,
+    "brackets": "[a" * LONG, "closing": "See it at https://a" + ")," * LONG + " now", "markdown": "[a](" + "(" * LONG,
+    "links": "[a](b" * LONG, "quotes": "." + ")" * LONG + "a", "word": "a" * LONG, "signs": "a@" * LONG,
+    "digits": "1," * LONG, "hashes": "#" * LONG, "emoji": "\U0001f33f\u200d" * LONG, "marks": "?! " * LONG,
+    "same": "fern " * LONG, "tags": "<A" * LONG, "cookies": "we use cookies " * (LONG // 15), "tabs": "\t \n" * LONG,
+    "nul": "\0" * LONG, "surrogates": "\ud800" * LONG, "initials": "A. " * LONG,
+}  # fmt: skip
+WITH = {
+    "links": {"addresses": "remove", "max_link_lines": 1, "max_link_characters": 1},
+    "whitespace": {"keep_indentation": True},
+    "c4_quality": {"filter_no_terminal_punct": False, "min_words_per_line": 0, "max_word_length": 0},
+    "gopher_quality": {"words": "tokens"},
+    "gopher_repetition": {"words": "tokens"},
+    "special_characters": {"remove": ["punctuation", "emoji", "symbols"]},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in STEPS if name not in ("perplexity", "off_topic")])
+def test_hostile_texts_take_no_more_than_their_length(name: str) -> None:
+    start = time.process_time()
+    for text in HOSTILE.values():
+        check(name, text, **WITH.get(name, {}))
+    assert time.process_time() - start < 5  # seconds; what is quadratic takes minutes
 
 
 def test_a_new_filter_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
