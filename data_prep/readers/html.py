@@ -41,7 +41,8 @@ _NOTICES = [
 ]  # fmt: skip
 _NO_CONTENT = [
     "nav", "[role=navigation]", "[role=search]", "[role=dialog]", "footer", "form", "button", "dialog", "template",
-    "[hidden]", "[aria-hidden=true]", "aside[class*=sidebar]", "#comments", ".comments", ".comments-area", ".comment-list",
+    "[hidden]", "[aria-hidden=true]", "aside[class*=sidebar]", "#comments", ".comments", ".comments-area",
+    ".comment-list",
 ]  # fmt: skip
 
 
