@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from data_prep.tokenization import Encoder
 
 Columns = tuple[str, str, str | None]  # of the text, of the id, and what to stratify by
-RUN_BYTES = 64 * 2**20
-SLICE_BYTES = 64 * 2**20
+RUN_BYTES = 32 * 2**20
+SLICE_BYTES = 32 * 2**20
 
 
 def content(row: dict[str, Any], text_column: str) -> str | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep import row_ranges
 from recipes import artifact
 from recipes.artifact import Manifest
 from recipes.sections import shipped
@@ -85,8 +86,25 @@ def training_files(reference: str) -> list[TrainingFile]:
     for manifest in past(reference):
         for key, entry in _inputs(manifest, models=False):
             if not NOT_TRAINED_ON.search(key):
-                files.setdefault(entry["path"], TrainingFile(manifest.stage, entry["path"], _place(manifest, entry)))
+                for named, place in _texts(key, entry, manifest):
+                    files.setdefault(named, TrainingFile(manifest.stage, named, place))
     return list(files.values())
+
+
+def _texts(key: str, entry: dict[str, Any], of: Manifest) -> Iterator[tuple[str, Path | None]]:
+    """Yield the files of rows behind an input: tokens lead on to what was tokenised, a tokenizer to nothing."""
+    place = _place(of, entry)
+    if key == "tokenizer":
+        return
+    maker = artifact.read(place) if place is not None and place.is_dir() else None
+    if maker is not None and maker.stage == "tokens":
+        for inner, its_entry in _inputs(maker, models=False):
+            yield from _texts(inner, its_entry, maker)
+    elif place is not None and place.is_dir():
+        for file in row_ranges.files_of(str(place)):
+            yield f"{entry['path']}/{Path(file).relative_to(os.path.abspath(place))}", Path(file)
+    else:
+        yield entry["path"], place
 
 
 def curve(manifest: Manifest) -> dict[str, list[tuple[float, float]]]:

@@ -23,9 +23,8 @@ def main(recipe: Any, path: str) -> None:
     """
     from finetune import models
 
-    tokenizer = models.load_tokenizer(
-        models.base_of(recipe.model.model_name_or_path)[1] or recipe.model.model_name_or_path
-    )
+    own = models.base_of(recipe.model.model_name_or_path)[1] or recipe.model.model_name_or_path
+    tokenizer = models.load_tokenizer(getattr(recipe, "tokenizer", None) or own)
     left_out: Counter[str] = Counter()
     samples, total = collect(recipe, tokenizer, left_out)
     if not samples:

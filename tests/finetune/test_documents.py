@@ -14,6 +14,7 @@ from data_prep.records import write_rows
 from data_prep.stages import tokenizer as tokenizer_stage
 from data_prep.stages import tokens
 from data_prep.token_shards import TokenShards
+from eval import contamination, lineage
 from finetune import models, packing, vocabulary
 from finetune.losses import next_token_loss
 from finetune.stages import cpt
@@ -105,6 +106,24 @@ def test_training_on_tokens_is_training_on_texts(tiny_model_dir: Path, folder: P
         assert found is not None
         metrics.append((found.files["model.safetensors"], found.metrics["train_tokens"], found.metrics["eval_loss"]))
     assert metrics[0] == metrics[1]
+
+
+def test_evaluation_finds_the_texts_behind_tokens(tiny_model_dir: Path, folder: Path, extended: Path) -> None:
+    (folder / "more").mkdir(exist_ok=True)
+    write_rows(folder / "more" / "b.jsonl", [{"id": "b", "text": "The moon lily is sandy."}])
+    tokens.run(
+        tokens.Recipe(inputs=[str(folder / "a.jsonl"), str(folder / "more")], tokenizer=str(extended),
+                      output_dir=str(folder / "both"), engine={"workers": 1})
+    )  # fmt: skip
+    recipe = _recipe(tiny_model_dir, folder / "both", tokenizer=str(extended), output_dir=str(folder / "seen"),
+                     data={"max_length": 32}, training={"learning_rate": 1e-3, "max_steps": 1})  # fmt: skip
+    cpt.run(recipe)
+    found = lineage.training_files(recipe.output_dir)
+    assert [(file.stage, file.path) for file in found] == [
+        ("cpt", folder / "a.jsonl"), ("cpt", folder / "more" / "b.jsonl"),
+    ]  # fmt: skip
+    hits, missing = contamination.search({"task": [("x", "The moon lily is sandy.")]}, {"seen": found})
+    assert [hit.file for hit in hits] == [f"{folder}/more/b.jsonl"] and missing == []
 
 
 def test_tokens_of_another_tokenizer_are_refused_before_a_model_is_loaded(tmp_path: Path, folder: Path) -> None:
