@@ -67,15 +67,16 @@ class Model:
         codes = np.frombuffer(data, dtype=np.uint8)
         found = self.single[codes]
         weight = self.single_weight[codes]
-        keys = codes.astype(np.uint64)
+        wide = keys = codes.astype(np.uint64)
         for order, table in enumerate(self.tables, 2):
             if len(codes) < order:
                 break
-            keys = (codes[: len(codes) - order + 1].astype(np.uint64) << np.uint64(8 * (order - 1))) | keys[1:]
+            keys = (wide[: len(codes) - order + 1] << np.uint64(8 * (order - 1))) | keys[1:]
             entries, seen = _looked_up(keys, table)
             known = ((entries >> np.uint64(16)) & np.uint64(0xFFFF)).astype(np.float32) / -SCALE
             found[order - 1 :] = np.where(seen, known, found[order - 1 :] + weight[:-1])
-            weight = np.where(seen, (entries & np.uint64(0xFFFF)).astype(np.float32) / -SCALE, np.float32(0))
+            if order <= len(self.tables):
+                weight = np.where(seen, (entries & np.uint64(0xFFFF)).astype(np.float32) / -SCALE, np.float32(0))
         # No byte costs more than ln(256 / UNIFORM).
         mixed: NDArray[np.float32] = np.log(np.exp(found) * np.float32(1 - UNIFORM) + np.float32(UNIFORM / 256))
         return mixed
@@ -220,7 +221,7 @@ def _table(grams: Keys, logs: NDArray[np.float64], counts: NDArray[np.int64], we
     import numpy as np
 
     size = 1 << max(10, math.ceil(math.log2(4 * len(grams))))
-    places, strides, marks = _places(grams, size)
+    places, marks = _places(grams, size)
     entries = (marks << np.uint64(32)) | (_steps(logs) << np.uint64(16)) | _steps(weights)
     table = np.zeros(size, dtype=np.uint64)
     left = np.argsort(counts, kind="stable")
@@ -228,7 +229,7 @@ def _table(grams: Keys, logs: NDArray[np.float64], counts: NDArray[np.int64], we
         free = left[table[places[left]] == 0]
         table[places[free]] = entries[free]  # of values for one place NumPy keeps the last, the most frequent here
         left = left[table[places[left]] != entries[left]]
-        places[left] = (places[left] + strides[left]) & (size - 1)
+        places[left] = _next(places[left], marks[left], size)
     return table
 
 
@@ -236,18 +237,27 @@ def _looked_up(keys: Keys, table: Keys) -> tuple[Keys, NDArray[np.bool_]]:
     """Return the entry of each n-gram, and whether it is that n-gram's own."""
     import numpy as np
 
-    places, strides, marks = _places(keys, len(table))
+    places, marks = _places(keys, len(table))
     entries = table[places]
     seen = (entries >> np.uint64(32)) == marks
     left = np.flatnonzero(~seen & (entries != 0))  # another n-gram is there: look where this one would be then
+    places, marks = places[left], marks[left]
     for _ in range(PROBES - 1):
-        places[left] = (places[left] + strides[left]) & (len(table) - 1)
-        found = table[places[left]]
-        own = (found >> np.uint64(32)) == marks[left]
+        places = _next(places, marks, len(table))
+        found = table[places]
+        own = (found >> np.uint64(32)) == marks
         entries[left[own]] = found[own]
         seen[left[own]] = True
-        left = left[~own & (found != 0)]
+        other = ~own & (found != 0)
+        left, places, marks = left[other], places[other], marks[other]
     return entries, seen
+
+
+def _next(places: NDArray[np.int64], marks: Keys, size: int) -> NDArray[np.int64]:
+    """Return where n-grams may stand whose place is taken; the odd stride leads through the whole table."""
+    import numpy as np
+
+    return (places + marks.astype(np.int64)) & (size - 1)
 
 
 def _steps(logs: NDArray[np.float64]) -> Keys:
@@ -256,15 +266,15 @@ def _steps(logs: NDArray[np.float64]) -> Keys:
     return np.minimum(np.rint(-logs * SCALE), 0xFFFF).astype(np.uint64)
 
 
-def _places(keys: Keys, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Keys]:
-    """Return each n-gram's place in a table of `size`, a power of two, the stride to its next one, and 32 more bits."""
+def _places(keys: Keys, size: int) -> tuple[NDArray[np.int64], Keys]:
+    """Return each n-gram's place in a table of `size`, a power of two, and 32 more bits, an odd number."""
     import numpy as np
 
     mixed = (keys + np.uint64(1)) * np.uint64(_FIRST)
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(_SECOND)
     places = (mixed >> np.uint64(64 - (size.bit_length() - 1))).astype(np.int64)
     marks = (mixed & np.uint64(0xFFFFFFFF)) | np.uint64(1)
-    return places, marks.astype(np.int64), marks
+    return places, marks
 
 
 def main() -> None:
