@@ -13,7 +13,7 @@ filters and signatures in one reading, buckets, clusters, and the last filter, t
 Ours are the recipes below, `stage: corpus` and `stage: tokens`.
 
 Whole processes are measured, imports included: user and system seconds of all of them, the largest process's peak
-memory, and the peak of all together (sum of proportional set sizes, looked at 20 times a second). Sides alternate;
+memory, and the peak of all together (sum of proportional set sizes, looked at 10 times a second). Sides alternate;
 medians, with the smallest and largest value. Then: documents kept, and the share of documents of which both sides
 decide alike, by itself and with either of two copies counted as the kept one. datatrove takes two texts that share
 a band for copies, without comparing them, and leaves any one of a chain. Ours compares; its threshold is set to 0.5,
@@ -26,7 +26,6 @@ Blanks at the ends of lines are removed from the sample: datatrove takes lines o
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gzip
 import json
 import os
@@ -34,19 +33,17 @@ import random
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from usage import Usage, measured
+
 FILES = 4
 SHINGLE, BANDS, ROWS, THRESHOLD = 5, 14, 8, 0.5
-PR_SET_CHILD_SUBREAPER = 36
 BLANKS = re.compile(r"[ \t\r\f\v]+$", re.MULTILINE)
 
 RECIPE = """\
@@ -73,16 +70,6 @@ tokenizer: {tokenizer}
 eos_token: <|endoftext|>
 engine: {{workers: {workers}, shard_bytes: {shard_bytes}}}
 """
-
-
-@dataclass
-class Usage:
-    """What one whole chain took."""
-
-    cpu: float = 0.0
-    seconds: float = 0.0
-    largest: float = 0.0  # MB, peak of the largest process
-    together: float = 0.0  # MB, peak of all processes together
 
 
 def ours(data: Path, output: Path, workers: int, tokenizer: Path | None, bytes_in: int) -> list[list[str]]:
@@ -137,77 +124,6 @@ def datatrove(data: str, output: str, workers: int, tokenizer: str, seed: int) -
         last.append(DocumentTokenizer(f"{output}/tokens", f"{tokenizer}/tokenizer.json", eos_token="<|endoftext|>",
                                       shuffle_documents=False))  # fmt: skip
     run(last, FILES)
-
-
-def measured(commands: Sequence[Sequence[str]]) -> Usage:
-    """Run commands one after the other; count every process that any of them started."""
-    usage = Usage()
-    watched = _Watch()
-    began = time.perf_counter()
-    for command in commands:
-        with tempfile.TemporaryFile() as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-            code = _reaped(process.pid, usage)
-            if code:
-                log.seek(0)
-                sys.exit(f"{' '.join(command)}\n{log.read().decode(errors='replace')[-3000:]}")
-            process.returncode = code
-        while _reaped(-1, usage) is not None:  # servers and workers that outlive their parent come to us
-            pass
-    usage.seconds = time.perf_counter() - began
-    usage.together = watched.end()
-    return usage
-
-
-def _reaped(pid: int, usage: Usage) -> int | None:
-    """Wait for a process; return its exit code, None where there is none to wait for."""
-    try:
-        _, status, used = os.wait4(pid, 0)
-    except ChildProcessError:
-        return None
-    usage.cpu += used.ru_utime + used.ru_stime
-    usage.largest = max(usage.largest, used.ru_maxrss / 1024)
-    return os.waitstatus_to_exitcode(status)
-
-
-class _Watch:
-    """Looks at the memory of all processes below this one, in a thread."""
-
-    def __init__(self) -> None:
-        self._peak = 0.0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.05):
-            self._peak = max(self._peak, sum(map(_size, _descendants(os.getpid()))))
-
-    def end(self) -> float:
-        """Stop; return the peak in MB."""
-        self._over.set()
-        self._thread.join()
-        return self._peak
-
-
-def _descendants(root: int) -> Iterator[int]:
-    for task in Path(f"/proc/{root}/task").glob("*/children"):
-        try:
-            children = task.read_text().split()
-        except OSError:
-            continue
-        for child in map(int, children):
-            yield child
-            yield from _descendants(child)
-
-
-def _size(pid: int) -> float:
-    """Return a process's proportional set size in MB."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def sample(paths: Sequence[str], folder: Path, megabytes: float) -> tuple[int, int]:
@@ -364,7 +280,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--control", action="store_true", help="datatrove against itself with another seed")
     arguments = parser.parse_args()
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", PYTHONPATH=str(Path(__file__).parents[1]))
     with tempfile.TemporaryDirectory() as name:
         data = Path(name, "data")

@@ -236,6 +236,9 @@ def test_a_worker_with_other_code_is_refused(cluster: Cluster, tmp_path: Path) -
     (old / "recipes.py").write_text('__version__ = "0.0.1"')
     cluster.nannies.append(_start("dask_worker", cluster.address, "--no-dashboard", folder=old))
     assert len(cluster.pids()) == 3
-    with pytest.raises(UserError, match=r"has tuneloop 0\.0\.1, not") as caught, workers.opened(0, cluster.address, old):
+    with (
+        pytest.raises(UserError, match=r"has tuneloop 0\.0\.1, not") as caught,
+        workers.opened(0, cluster.address, old),
+    ):
         pass
     assert caught.value.where == "engine.scheduler"
