@@ -16,19 +16,19 @@ import re
 import unicodedata
 from collections import Counter
 
-_WESTERN = "af ca cy da de en es fi fr id it nb nl pt so sq sv sw tl".split()
-_CENTRAL = "cs hr hu pl ro sk sl sq".split()
-_CYRILLIC = "bg mk ru uk".split()
-_ARABIC = "ar fa ur".split()
+_WESTERN = tuple("af ca cy da de en es fi fr id it nb nl pt so sq sv sw tl".split())
+_CENTRAL = tuple("cs hr hu pl ro sk sl sq".split())
+_CYRILLIC = tuple("bg mk ru uk".split())
+_ARABIC = tuple("ar fa ur".split())
 # Each encoding with the languages that are written in it. Windows' come before ISO's, as they hold more: of equals the
 # first is taken.
-_BALTIC = "et lt lv".split()
+_BALTIC = tuple("et lt lv".split())
 _SINGLE_BYTE = {
-    "cp1252": _WESTERN, "cp1250": _CENTRAL, "cp1251": _CYRILLIC, "cp1253": ["el"], "cp1254": ["tr"], "cp1255": ["he"],
-    "cp1256": _ARABIC, "cp1257": _BALTIC, "cp874": ["th"], "iso8859_2": _CENTRAL, "iso8859_4": _BALTIC,
-    "iso8859_5": _CYRILLIC, "iso8859_6": _ARABIC, "iso8859_7": ["el"], "iso8859_8": ["he"], "koi8_u": _CYRILLIC,
-    "koi8_r": _CYRILLIC, "cp866": _CYRILLIC, "cp852": _CENTRAL, "cp850": _WESTERN, "cp437": _WESTERN,
-    "mac_roman": _WESTERN,
+    "cp1252": _WESTERN, "cp1250": _CENTRAL, "cp1251": _CYRILLIC, "cp1253": ("el",), "cp1254": ("tr",),
+    "cp1255": ("he",), "cp1256": _ARABIC, "cp1257": _BALTIC, "cp874": ("th",), "iso8859_2": _CENTRAL,
+    "iso8859_4": _BALTIC, "iso8859_5": _CYRILLIC, "iso8859_6": _ARABIC, "iso8859_7": ("el",), "iso8859_8": ("he",),
+    "koi8_u": _CYRILLIC, "koi8_r": _CYRILLIC, "cp866": _CYRILLIC, "cp852": _CENTRAL, "cp850": _WESTERN,
+    "cp437": _WESTERN, "mac_roman": _WESTERN,
 }  # fmt: skip
 _SEVERAL_BYTES = {
     "shift_jis": "cp932", "euc_jp": "euc_jp", "iso2022_jp": "iso2022_jp", "gb18030": "gb18030", "gb2312": "gb18030",
@@ -54,12 +54,17 @@ def encoding_of(data: bytes) -> str:
         return "cp1252"
     from data_prep.language import best_fit
 
+    # What the ASCII letters of the words say is no evidence for any encoding, so it is taken off.
+    nothing = {languages: best_fit(_as_letters(sample, "ascii"), languages).gain for languages in _SINGLE_BYTE.values()}
     fits = {codec: best_fit(_as_letters(sample, codec), languages) for codec, languages in _SINGLE_BYTE.items()}
-    gains = {codec: fit.gain * (_OF_OLD if codec in _OLD else 1) for codec, fit in fits.items()}
+    gains = {
+        codec: (fit.gain - nothing[_SINGLE_BYTE[codec]]) * (_OF_OLD if codec in _OLD else 1)
+        for codec, fit in fits.items()
+    }
     best = max(_SINGLE_BYTE, key=lambda codec: gains[codec])
     usual = gains["cp1252"]
-    clear = gains[best] > usual + _EVIDENCE and (fits[best].known > _KNOWN or gains[best] > _FAR * usual)
-    return best if clear else "cp1252"
+    likelier = gains[best] > usual + _EVIDENCE and fits[best].gain > fits["cp1252"].gain
+    return best if likelier and (fits[best].known > _KNOWN or gains[best] > _FAR * usual) else "cp1252"
 
 
 def _as_letters(sample: bytes, codec: str) -> str:
@@ -88,7 +93,7 @@ def wide_encoding_of(data: bytes) -> str:
     return max(texts, key=lambda name: sum(map(texts[name].count, _BLANKS)), default="")
 
 
-_BLANKS = " \n\u3000\u3002\u3001"
+_BLANKS = " \n,\u3000\u3002\u3001\uff0c"
 _WIDE = {"utf-32-le": 4, "utf-32-be": 4, "utf-16-le": 2, "utf-16-be": 2}
 
 
@@ -119,11 +124,12 @@ def _several_bytes(data: bytes) -> str:
     codec = _SEVERAL_BYTES.get(detect_encoding(data[:_DETECTED]) or "", "")
     for candidate in filter(None, (codec, "cp949")):
         text = _without_fault(data, candidate)
-        wide = [character for character in text[:_DETECTED] if character > "\x7f"]
+        wide = [character for character in text[:_DETECTED] if character > "\x7f" and character.isalpha()]
         if candidate == codec and sum(character >= "\u1100" for character in wide) >= _FEWEST_CHARACTERS:
             return candidate
         hangul = sum("\uac00" <= character <= "\ud7a3" for character in wide)
-        if hangul >= max(0.9 * len(wide), _FEWEST_CHARACTERS):
+        letters = sum(map(str.isalpha, text[:_DETECTED]))
+        if hangul >= max(0.9 * len(wide), 0.5 * letters, _FEWEST_CHARACTERS):
             return candidate
     return ""
 
