@@ -44,6 +44,8 @@ def usable(piece: row_ranges.Range, text_column: str, reasons: Counter[str]) -> 
             reasons[wrong or f"no text in column {text_column}, and no conversation"] += 1
         elif not text:
             reasons["empty text"] += 1
+        elif len(text) > row_ranges.LONGEST_TEXT:
+            reasons[f"longer than {row_ranges.LONGEST_TEXT} characters"] += 1
         else:
             yield row, text
 

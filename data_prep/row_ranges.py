@@ -16,7 +16,8 @@ from recipes.errors import UserError
 from recipes.sections import Fault, Key, shipped
 
 PIECE = 32 * 2**20  # bytes
-LONGEST_LINE = 256 * 2**20  # bytes
+LONGEST_LINE = 64 * 2**20  # bytes
+LONGEST_TEXT = 5_000_000  # letters; the tokenizers library takes about 125 bytes of memory for each
 ROWS = tuple(f"{ending}{packed}" for ending in (".jsonl", ".ndjson", ".json") for packed in ("", ".gz", ".zst"))
 PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # the first bytes of gzip and Zstandard
 OUR_TRAINING_SIDE = "train"

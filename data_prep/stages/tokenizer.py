@@ -206,13 +206,13 @@ def _measure(recipe: Recipe, tokenizer: Any, work: Any, share: float) -> None:
 
 
 def _texts(paths: Iterable[str], column: str) -> Iterator[str]:
-    """Yield the texts of all files; rows without one are passed over."""
+    """Yield the texts of all files; rows without one, or with one too long for the library, are passed over."""
     from data_prep import row_ranges
 
     for piece in row_ranges.ranges(file for path in paths for file in row_ranges.files_of(path)):
         for _, row, _ in row_ranges.rows(piece):
             text = row.get(column) if row is not None else None
-            if isinstance(text, str) and text:
+            if isinstance(text, str) and 0 < len(text) <= row_ranges.LONGEST_TEXT:
                 yield text.encode("utf-8", "replace").decode()
 
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from data_prep.row_ranges import LONGEST_TEXT
 from data_prep.stages.corpus import Engine
 from recipes.errors import UserError
 from recipes.sections import Fault, InputPath, StageRecipe
@@ -37,7 +38,9 @@ class Recipe(StageRecipe):
     eos_token: str | None = Field(None, description="Ends each document; by default the tokenizer's own.")
     text_column: str = "text"
     id_column: str = "id"
-    max_document_length: int = Field(10_000_000, ge=1, description="Letters; longer documents are left out, counted.")
+    max_document_length: int = Field(
+        LONGEST_TEXT, ge=1, description="Letters; longer documents are left out, counted. 125 bytes of memory for each."
+    )
     engine: Engine = Engine()
 
     def faults(self) -> list[Fault]:

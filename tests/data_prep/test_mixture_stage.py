@@ -215,6 +215,14 @@ def test_conversations_are_mixed_by_what_is_said(tmp_path: Path) -> None:
     assert sorted("messages" in row for row in rows) == [False, True]
 
 
+def test_texts_too_long_for_the_library_are_counted(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(mixture_passes.row_ranges, "LONGEST_TEXT", 20)
+    write_rows(tmp_path / "a.jsonl", [{"text": "fern " * 5}, {"text": "fern"}, {"text": ""}])
+    rows, told = _run(_recipe(tmp_path, {"path": "a.jsonl"}))
+    assert [row["text"] for row in rows] == ["fern"]
+    assert told["a"]["unusable"] == {"longer than 20 characters": 1, "empty text": 1}
+
+
 def test_a_source_with_weight_0_is_left_out_and_counted(folder: Path) -> None:
     rows, told = _run(_recipe(folder, {"path": "domain.jsonl", "weight": 1}, {"path": "general.jsonl", "weight": 0}))
     assert {row["input"] for row in rows} == {"domain"} and told["general"]["left_out"] == 3000
@@ -254,3 +262,27 @@ def test_mistakes_are_told_before_the_work(
 def test_a_negative_weight_is_no_weight(folder: Path) -> None:
     with pytest.raises(ValueError, match="greater than or equal to 0"):
         _recipe(folder, {"path": "domain.jsonl", "weight": -1})
+
+
+def test_started_again_it_goes_on_where_it_was(folder: Path, monkeypatch: Any) -> None:
+    recipe = _recipe(folder, {"path": "domain.jsonl"}, {"path": "general.jsonl"}, total_words=9000)
+    _run(recipe)
+    whole = (folder / "out" / "train.jsonl").read_bytes()
+    again = recipe.model_copy(update={"output_dir": str(folder / "again")})
+    monkeypatch.setattr(mixture_passes, "assemble", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        mixture.run(again)
+    monkeypatch.undo()
+    scratch = folder / "again.partial" / ".scratch" / "mixture"
+    before = {file.name: file.stat().st_ino for file in scratch.iterdir() if file.is_file()}
+    seen: dict[str, int] = {}
+    assemble = mixture_passes.assemble
+
+    def watched(runs: Any, output: Path) -> None:
+        seen.update({file.name: file.stat().st_ino for file in scratch.iterdir() if file.is_file()})
+        assemble(runs, output)
+
+    monkeypatch.setattr(mixture_passes, "assemble", watched)
+    mixture.run(again)
+    assert seen == before and any(name.startswith("selected") for name in seen)
+    assert (folder / "again" / "train.jsonl").read_bytes() == whole
