@@ -34,6 +34,9 @@ _SEVERAL_BYTES = {
     "shift_jis": "cp932", "euc_jp": "euc_jp", "iso2022_jp": "iso2022_jp", "gb18030": "gb18030", "gb2312": "gb18030",
     "gbk": "gb18030", "big5": "big5hkscs", "euc_kr": "cp949", "uhc": "cp949", "cp949": "cp949",
 }  # fmt: skip
+# Dashes and quotes of Big5 in Western text: all that is beyond ASCII begins with 0xA1. (An inverted exclamation mark of
+# Spanish in Windows-1252 stands before ASCII letters.)
+_BIG5_SIGNS = re.compile(rb"\xa1[\x40-\x7e\xa1-\xfe]")
 _LEGACY_WORD = re.compile(rb"[A-Za-z\x80-\xff']*[\x80-\xff][A-Za-z\x80-\xff']*")
 _SAMPLE = 4_000  # bytes of words that are decoded by each candidate
 _DETECTED = 20_000  # bytes that the detector is given
@@ -120,6 +123,10 @@ def _block(character: str) -> int:
 
 def _several_bytes(data: bytes) -> str:
     from resiliparse.parse.encoding import detect_encoding
+
+    signs = _BIG5_SIGNS.findall(data)
+    if 3 * sum(sign[1] > 0x7F for sign in signs) >= len(signs) > 3 and _BIG5_SIGNS.sub(b"", data).isascii():
+        return "big5"
 
     codec = _SEVERAL_BYTES.get(detect_encoding(data[:_DETECTED]) or "", "")
     for candidate in filter(None, (codec, "cp949")):

@@ -91,6 +91,15 @@ def test_little_evidence_leaves_windows_1252() -> None:
     assert decode(b"\x81 \xe9") == "\x81 é"  # undefined in Windows-1252
 
 
+def test_western_text_with_the_signs_of_big5() -> None:
+    text = "The nation’s promise—freedom—is “here”, and the people’s hope. " * 2
+    assert decode(text.encode("big5")) == text
+    spanish = "¡Hola! ¡Buenos días! ¡Vamos! ¡Venga! ¡Olé! ¿Qué tal?"
+    assert decode(spanish.encode("cp1252")) == spanish
+    plain = "¡Hola! ¡Vamos! ¡Venga! ¡Salta! ¡Canta!"
+    assert decode(plain.encode("cp1252")) == plain
+
+
 def test_utf8_with_damage_is_still_utf8() -> None:
     data = RUSSIAN.encode()
     assert decode(data[:-2]) == RUSSIAN[:-2] + "\ufffd"  # cut inside its last letter
