@@ -33,7 +33,7 @@ class Novelty:
         self._pool = Pool(threshold, frequencies)
         self._apart = Pool(threshold, frequencies)
         self._owners: list[int] = []
-        self._rewordings: set[int] = set()
+        self._reworded = Pool(threshold, frequencies)
         self._exact: set[str] = set()
         self._folded: set[str] = set()
         for owner, text in enumerate(there):
@@ -44,10 +44,11 @@ class Novelty:
     def add(self, text: str, owner: int, *, rewording: bool = False) -> None:
         """Take a row in."""
         listed = words(text)
-        number = self._pool.add(listed)
         if rewording:
-            self._rewordings.add(number)
-        self._owners.append(owner)
+            self._reworded.add(listed)
+        else:
+            self._pool.add(listed)
+            self._owners.append(owner)
         self._exact.add(_plain(text))
         self._folded.add(" ".join(listed))
 
@@ -61,12 +62,8 @@ class Novelty:
                 return "contaminated"
         for likeness, number in self._pool.near(listed):
             other = self._pool.texts[number]
-            foreign = self._owners[number] != owner and number not in self._rewordings
-            if (
-                foreign
-                and likeness > f1(origin, other)
-                and f1(_content(listed), _content(other)) >= self._pool.threshold
-            ):
+            nearer = self._owners[number] != owner and likeness > f1(origin, other)
+            if nearer and f1(_content(listed), _content(other)) >= self._pool.threshold:
                 return "near copy of another row"
         return None
 
@@ -77,7 +74,8 @@ class Novelty:
             return reason
         if any(True for _ in self._apart.near(listed)):
             return "contaminated"
-        return "near copy of another row" if any(True for _ in self._pool.near(listed)) else None
+        near = any(True for pool in (self._pool, self._reworded) for _ in pool.near(listed))
+        return "near copy of another row" if near else None
 
     def _same(self, text: str, listed: list[str], *, folded: bool) -> str | None:
         if not listed:

@@ -115,7 +115,9 @@ def indirect_question(text: str) -> str | None:
 def _after_be(match: re.Match[str]) -> str | None:
     """what is X -> what X is; how is X treated -> how X is treated."""
     wh, be, rest = match["wh"], match["be"], match["rest"]
-    if tail := _TAIL.match(rest):
+    tail = _TAIL.match(rest)
+    # "What are the changes related to X": the participle belongs to the subject.
+    if tail and (wh.lower() != "what" or re.match(r"(?:used|made|called|known)\b", tail["tail"])):
         return f"{wh} {tail['np']} {be} {tail['tail']}"
     if wh.lower() in ("how", "why") or len(rest.split()) > 6 or re.search(r"\b(?:to|that|which|who)\b", rest):
         return None

@@ -54,6 +54,7 @@ def origin(text: str, answer: str = "In June.", id: str = "o1", labelled: bool =
         ("How do I get rid of flies?", "how I get rid of flies"),
         ("Who keeps the rock house?", "who keeps the rock house"),
         ("How many people see the fern?", "how many people see the fern"),
+        ("What are the changes related to acne?", None),  # not "what the changes are related to acne"
         ("Does it carry?", None),
         ("Why is the sky blue?", None),  # "why the sky is blue": where the subject ends is not certain
         ("When does the fern zigzag?", None),
