@@ -8,6 +8,7 @@ declares entities, which no writer of these formats does.
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 import zlib
@@ -121,6 +122,10 @@ def opened(path: Path) -> Iterator[Archive]:
         with zipfile.ZipFile(path) as file:
             yield Archive(file)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        raise Unreadable("damaged zip file") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's start, where a damaged directory leads
+            raise
         raise Unreadable("damaged zip file") from error
 
 

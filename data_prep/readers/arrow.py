@@ -33,11 +33,12 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with pyarrow.memory_map(str(path)) as source:
             for batch in _batches(source):
+                batch.validate(full=True)  # Arrow believes offsets in a file: damaged ones would end the process
                 for start in range(0, batch.num_rows, ROWS):
                     for row in batch.slice(start, ROWS).to_pylist():
                         number += 1
                         yield number, {name: columns.plain(value) for name, value in row.items()}
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Unreadable("damaged Arrow file", number + 1) from error
 
 

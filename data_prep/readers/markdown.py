@@ -19,20 +19,22 @@ SUFFIXES = (".md", ".markdown", ".mdx")
 
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _TITLE_KEY = re.compile(r"^title:\s*[\"']?(.*?)[\"']?\s*$", re.MULTILINE)
-_CODE = re.compile(r"^(```|~~~).*?^\1[ \t]*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+# A fence that is never closed ends with the file (CommonMark 0.31, 4.5). Searches have bounds: one to the end from each
+# mark would take hours on a hostile file.
+_CODE = re.compile(r"^(```|~~~).*?(?:^\1[ \t]*$|\Z)|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _UNDERLINE = re.compile(r"^(?:=+|-{2,})[ \t]*$\n?", re.MULTILINE)
 _REPLACEMENTS = (
-    (re.compile(r"<!--.*?-->", re.DOTALL), ""),
-    (re.compile(r"!\[[^\]\n]*\]\([^)\n]*\)"), ""),
-    (re.compile(r"\[([^\]\n]+)\]\([^)\n]*\)"), r"\1"),
-    (re.compile(r"\[([^\]\n]+)\]\[[^\]\n]*\]"), r"\1"),
+    (re.compile(r"<!--.{0,10000}?-->", re.DOTALL), ""),
+    (re.compile(r"!\[[^\]\n]{0,1000}\]\([^)\n]{0,1000}\)"), ""),
+    (re.compile(r"\[([^\]\n]{1,1000})\]\([^)\n]{0,1000}\)"), r"\1"),
+    (re.compile(r"\[([^\]\n]{1,1000})\]\[[^\]\n]{0,1000}\]"), r"\1"),
     (re.compile(r"^ {0,3}\[[^\]\n]+\]:[ \t]+\S+.*$", re.MULTILINE), ""),
     (re.compile(r"<(https?://[^>\s]+|[\w.+-]+@[\w.-]+)>"), r"\1"),
     (re.compile(r"</?[A-Za-z][^<>\n]*>"), ""),
     (_HEADING, r"\1"),
     (_UNDERLINE, ""),
-    (re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
+    (re.compile(r"(\*\*|__)(?=\S)(.{1,1000}?)(?<=\S)\1"), r"\2"),
     (re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+?)(?<=\S)\*(?![\w*])"), r"\1"),
     (re.compile(r"(?<![\w_])_(?=\S)([^_\n]+?)(?<=\S)_(?![\w_])"), r"\1"),
     (re.compile(r"\\([\\`*_{}\[\]()#+.!-])"), r"\1"),
@@ -74,4 +76,5 @@ def _bare(code: str) -> str:
     """Return code without its fences or backticks."""
     if not code.startswith(("```", "~~~")):
         return code.strip("`")
-    return "\n".join(code.split("\n")[1:-1])
+    lines = code.split("\n")
+    return "\n".join(lines[1:-1] if len(lines) > 1 and lines[-1].startswith(code[:3]) else lines[1:])

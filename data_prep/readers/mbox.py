@@ -40,11 +40,11 @@ _ANNOUNCES = re.compile(
 )
 _ANNOUNCES_FIRST = re.compile(r"\s*(?:on|am|le|el|em|op|il|at)\b", re.IGNORECASE)
 _COPIED = re.compile(
-    r"^\s*-{3,} ?(?:original|ursprüngliche)[^\n]*-{3,}\s*$|^\*?From:\*? .*\n(?:>?\s*\*?(?:Sent|Date|To):\*? )",
+    r"^[ \t]*-{3,} ?(?:original|ursprüngliche)[^\n]*-{3,}\s*$|^\*?From:\*? .*\n(?:>?\s*\*?(?:Sent|Date|To):\*? )",
     re.IGNORECASE | re.MULTILINE,
 )
 _FOOTER = re.compile(r"^_{30,}\s*\n(?=[^\n]*mailing list)", re.IGNORECASE | re.MULTILINE)
-_PHONE = re.compile(r"\n\s*Sent from my [^\n]{1,40}\s*\Z", re.IGNORECASE)
+_PHONE = re.compile(r"\n[ \t]*Sent from my [^\n]{1,40}\Z", re.IGNORECASE)
 _SIGNATURE_LINES = 12
 _ANSWER = re.compile(r"(?:(?:re|aw|sv|antw|fwd?|wg)(?:\[\d+\])?:\s*)+", re.IGNORECASE)
 
@@ -162,7 +162,7 @@ def _is_signature(lines: list[str], place: int) -> bool:
 def _drop_announcement(lines: list[str]) -> None:
     """Remove "On Monday, A. wrote:" from the end, also when it was broken in two."""
     last = len(lines)
-    while last and not lines[last - 1].strip():
+    while last > len(lines) - 3 and last and not lines[last - 1].strip():
         last -= 1
     if not last or not _ANNOUNCES.search(lines[last - 1]):
         return

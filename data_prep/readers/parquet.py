@@ -52,7 +52,7 @@ def rows(path: Path, first: int = 0, end: int = 0, before: int = 0) -> Iterator[
                     for row in batch.to_pylist():
                         number += 1
                         yield number, {name: columns.plain(value) for name, value in row.items()}
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise Unreadable("damaged Parquet file", number + 1) from error
 
 

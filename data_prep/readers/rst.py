@@ -24,7 +24,7 @@ _LINE = re.compile(r"([=\-`:.'\"~^_*+#<>!$%&(),/;?@\[\\\]{|}])\1{2,}[ \t]*")
 _DIRECTIVE = re.compile(r"(\s*)\.\. +(?:\|[^|\n]+\| +)?([A-Za-z][\w:+.-]*?)::(?:[ \t]+(.*))?$")
 _OPTION = re.compile(r"\s*:[A-Za-z][\w -]*:(?:\s.*)?$")
 _FIELD = re.compile(r":[A-Za-z][\w -]*:(?:\s|$)")
-_TABLE = re.compile(r"\s*[=+](?:[=+-]{2,}[ \t]*[=+-]*)+\s*$")
+_TABLE = re.compile(r"[ \t]*[=+][=+ \t-]{2,}$")
 # Directives whose first words are text, and those that hold nothing to read.
 _SPEAKING = {
     "note", "warning", "tip", "hint", "important", "caution", "danger", "attention", "error", "seealso", "admonition",
@@ -36,13 +36,13 @@ _SILENT = {
     "default-role", "button-ref", "tags", "bibliography", "replace", "unicode", "date", "target-notes",
     "video", "youtube",
 }  # fmt: skip
-_INLINE = (
-    (re.compile(r":[A-Za-z][\w:+.-]*:`~?!?([^`<]*?)(?:\s*<[^>`]*>)?`"), r"\1"),  # :ref:`text <target>`
+_INLINE = (  # with bounds: a search to the end from every mark would take hours on a hostile file
+    (re.compile(r":[A-Za-z][\w:+.-]{0,60}:`~?!?([^`<]*?)(?:\s*<[^>`]*>)?`"), r"\1"),  # :ref:`text <target>`
     (re.compile(r"`([^`<]{1,300}?)\s*<[^>`]*>`__?"), r"\1"),  # `text <url>`_
-    (re.compile(r"``(.+?)``", re.DOTALL), r"\1"),
+    (re.compile(r"``(.{1,1000}?)``", re.DOTALL), r"\1"),
     (re.compile(r"`([^`\n]+)`__?(?!\w)"), r"\1"),
     (re.compile(r"(?<![\w`])`([^`\n]+)`(?![\w`])"), r"\1"),
-    (re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*"), r"\1"),
+    (re.compile(r"\*\*(?=\S)(.{1,1000}?)(?<=\S)\*\*"), r"\1"),
     (re.compile(r"(?<![\w*\\])\*(?=[^\s*])([^*\n]+?)(?<=\S)\*(?![\w*])"), r"\1"),
     (re.compile(r" ?\[(?:#[\w-]*|\d+|\*)\]_"), ""),  # footnotes
     (re.compile(r"(?<=\w)__?(?=[\s.,;:)])"), ""),  # a word that is a link

@@ -61,7 +61,7 @@ def _address(record: Any) -> str:
 def _document(record: Any) -> Document | None:
     """Return a record's document, None for one that is no document."""
     http = record.http_headers
-    kind = (record.http_content_type if http else record.headers.get("Content-Type") or "").partition(";")[0].strip()
+    kind = ((record.http_content_type if http else record.headers.get("Content-Type")) or "").partition(";")[0].strip()
     if http and http.status_code != 200:
         return None
     if kind not in (*_PAGES, "text/plain", "application/pdf"):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import random
 import struct
+import time
 import zipfile
 import zlib
 from pathlib import Path
 
 import brotli
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from data_prep import archive, decoding, licences, readers
 from data_prep.garden import pdf
@@ -442,8 +446,6 @@ def test_a_wet_file(tmp_path: Path) -> None:
 
 
 def test_zstandard_in_frames_and_cut(tmp_path: Path) -> None:
-    import pyarrow
-
     frame = bytes(pyarrow.compress(b'{"text": "One."}\n' * 2000, codec="zstd", asbytes=True))
     (tmp_path / "a.jsonl").write_bytes(frame + frame)
     (tmp_path / "cut.jsonl.zst").write_bytes(frame[:-4])
@@ -451,3 +453,55 @@ def test_zstandard_in_frames_and_cut(tmp_path: Path) -> None:
     assert len([1 for item in readers.read(tmp_path / "a.jsonl") if isinstance(item, Document)]) == 4000
     assert set(_skipped(tmp_path).values()) == {"damaged compressed file"}
     assert set(_skipped(tmp_path)) == {"cut.jsonl.zst", "junk.jsonl.zst"}
+
+
+HOSTILE = {
+    "fences.md": b"```x\n" * 40_000,
+    "comments.md": b"<!-- " * 10_000,
+    "links.md": b"![" * 20_000,
+    "strong.md": b"**a " * 50_000,
+    "table.rst": b"+" + b"--" * 5_000 + b"x",
+    "marks.rst": b"``a **b :a:" * 10_000,
+    "nested.rst": b"".join(b" " * depth + b".. a::\n" for depth in range(600)),
+    "blank.eml": b"MIME-Version: 1.0\n\n" + b" \n" * 200_000 + b">a\n\n" * 100_000,
+    "quotes.csv": b"text,n\n" + b'"a' * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_take_no_longer_than_others(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(HOSTILE[name])
+    start = time.process_time()
+    assert len(list(readers.read(tmp_path))) == 1
+    assert time.process_time() - start < 3
+
+
+def test_a_markdown_fence_that_is_never_closed_ends_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Text.\n\n```python\nx = a_b_c * 2 * 3\n# end\n")
+    assert [document.text for document in _documents(tmp_path)] == ["Text.\n\nx = a_b_c * 2 * 3\n# end\n"]
+
+
+def test_any_damage_is_a_reason(tmp_path: Path) -> None:
+    """Cut and overwrite a file of each format at random places: no reader fails in a way that it does not know."""
+    chance = random.Random(0)
+    records = [_record(PAGE), _record(gzip.compress(PAGE), "Content-Encoding: gzip")]
+    table = pyarrow.table({"text": [f"Row {number}." for number in range(40)]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pyarrow.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table, max_chunksize=10)
+    _docx(tmp_path / "a.docx", _paragraph("One.") * 20)
+    (tmp_path / "a.warc").write_bytes(b"".join(records))
+    (tmp_path / "b.warc.gz").write_bytes(b"".join(map(gzip.compress, records)))
+    (tmp_path / "a.mbox").write_bytes(MAILS)
+    (tmp_path / "a.pdf").write_bytes(pdf.document("T", ["A page of text."] * 3))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "One."}\n' * 100))
+    (tmp_path / "a.json").write_bytes(b'[{"text": "One."}, {"text": "Two."}]')
+    for path in sorted(tmp_path.iterdir()):
+        whole = path.read_bytes()
+        for _ in range(30):
+            data = bytearray(whole[: chance.choice((len(whole), chance.randrange(1, len(whole))))])
+            for _ in range(chance.randrange(4)):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+            path.write_bytes(data)
+            reasons = [item.reason for item in readers.read(path) if isinstance(item, Skipped)]
+            assert not [reason for reason in reasons if "failed" in reason or "cannot be opened" in reason], path
