@@ -40,6 +40,10 @@ class Refused(Exception):
         self.reason = reason
         self.detail = detail
 
+    def said(self) -> str:
+        """Return reason and detail in one line."""
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason
+
 
 @dataclass(frozen=True)
 class Options:

@@ -221,7 +221,8 @@ class Checker:
     def _contamination(self, found: Checked) -> None:
         if same := self.whole.get(words_key(found.prompt)) if self.whole else None:
             raise Contaminated(Hit(same, found.prompt[:200], found.prompt[:200]))
-        for hit in () if self.rules.whole_questions_only else self.questions.hits(found.prompt):
+        runs = self.questions.items and not self.rules.whole_questions_only
+        for hit in self.questions.hits(found.prompt) if runs else ():
             raise Contaminated(hit)
 
     def _repeated(self, found: Checked, place: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep import personal_data, tables
 from data_prep.records import read_rows, writer
-from data_prep.supervised import alike, checks, report, sides, statistics
+from data_prep.supervised import alike, checks, sides, statistics, telling
 from data_prep.supervised.checks import Checked, Checker, Contaminated
 from data_prep.supervised.kept import Kept
 from data_prep.supervised.reading import File, Item, Wanted
@@ -25,18 +24,7 @@ if TYPE_CHECKING:
 
 WAITING = "rows.jsonl"
 EXAMPLES = 3
-FEW = 50  # rows: below, shares say nothing
-BIG_GROUP = 0.2  # share of the rows in one group from which the user is told
 OUTER = ("margin", "agreement", "raters")
-
-
-@dataclass
-class Made:
-    """What the stage tells about its result."""
-
-    metrics: dict[str, Any]
-    notes: dict[str, Any]
-    told: str
 
 
 @dataclass
@@ -97,7 +85,7 @@ class Reader:
         except Refused as refused:
             if self.recipe.strict:
                 raise UserError(
-                    f"{shown}:{item.line}", _said(refused), "repair the row, or write strict: false"
+                    f"{shown}:{item.line}", refused.said(), "repair the row, or write strict: false"
                 ) from None
             if isinstance(refused, Contaminated):
                 self.leak(where, refused)
@@ -126,7 +114,7 @@ class Reader:
                        "evaluation": f"{hit.item.file}:{hit.item.line}"})  # fmt: skip
 
 
-def make(recipe: Recipe, inputs: Sequence[tuple[str, Path, Wanted]], folder: Path, scratch: Path) -> Made:
+def make(recipe: Recipe, inputs: Sequence[tuple[str, Path, Wanted]], folder: Path, scratch: Path) -> telling.Made:
     """Write all files of the result into `folder`."""
     with ExitStack() as stack:
         names = (scratch / WAITING, folder / "refused.jsonl", folder / "contamination.jsonl")
@@ -145,7 +133,7 @@ def make(recipe: Recipe, inputs: Sequence[tuple[str, Path, Wanted]], folder: Pat
     side_of = sides.assign(reader.kept, found.groups, left, shares)
     how_often, weight = _balance(recipe, reader.kept, side_of)
     figures = _write(recipe, reader, scratch / WAITING, folder, side_of, how_often, weight)
-    return _finish(recipe, reader, found, figures, folder, weight)
+    return telling.finish(recipe, reader, found, figures, folder, weight)
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
@@ -216,7 +204,7 @@ def _alike(recipe: Recipe, reader: Reader) -> alike.Found:
         row = reader.kept[index]
         refused = Refused("near-duplicate", f"{likeness:.2f} like {reader.kept[other].place}")
         if recipe.strict:
-            raise UserError(row.place, _said(refused), "remove the row, or write strict: false")
+            raise UserError(row.place, refused.said(), "remove the row, or write strict: false")
         reader.refuse({"file": row.file, "line": row.line}, refused)
     return found
 
@@ -269,95 +257,6 @@ def _write(
     return figures
 
 
-def _finish(
-    recipe: Recipe,
-    reader: Reader,
-    found: alike.Found,
-    figures: statistics.Figures,
-    folder: Path,
-    weight: Mapping[str, float],
-) -> Made:
-    """Write statistics, labels and report; return what is told."""
-    summary = figures.summary()
-    summary["refused"] = dict(reader.reasons.most_common())
-    summary["read"] = reader.read
-    summary["changed"] = {name: count for name, count in sorted(reader.checker.changed.items()) if count}
-    summary["alike_with_other_labels"] = [
-        {"row": reader.kept[a].place, "like": reader.kept[b].place, "labels": list(reader.kept[a].labels),
-         "others": list(reader.kept[b].labels), "text": reader.kept[a].prompt[:200]}
-        for a, b in found.other_labels[:statistics.SHOWN]
-    ]  # fmt: skip
-    summary["groups"] = len(set(found.groups))
-    summary["weights"] = dict(weight)
-    summary["warnings"] = list(_warnings(recipe, reader, found, summary))
-    if recipe.kind == "classification":
-        _json(folder / "labels.json", _labels(recipe, reader, summary))
-    _json(folder / "statistics.json", summary)
-    page = report.page(recipe.kind, summary, reader.readings, reader.examples)
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    metrics = {**figures.rows, "refused": summary["refused"],
-               **statistics.short(summary)}  # fmt: skip
-    readings = {name: one["reading"] for name, one in reader.readings.items()}
-    return Made(metrics, {"readings": readings, "warnings": summary["warnings"]}, _told(reader, summary))
-
-
-def _labels(recipe: Recipe, reader: Reader, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the list of labels, in the recipe's order or sorted, and what kind of problem it is in HF's words."""
-    if any(not row.labels for row in reader.kept) and all(not row.labels for row in reader.kept):
-        problem = "token_classification"
-    else:
-        several = any(len(row.labels) != 1 for row in reader.kept)
-        problem = "multi_label_classification" if several else "single_label_classification"
-    return {"problem_type": problem, "labels": recipe.labels or sorted(summary.get("labels", {}))}
-
-
-def _warnings(recipe: Recipe, reader: Reader, found: alike.Found, summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a user should look at though nothing is wrong with any single row."""
-    first, size = next(alike.largest(found.groups))
-    if size > BIG_GROUP * len(found.groups) and size > 20:
-        yield (f"{size:,} of {len(found.groups):,} rows stand on one side because they are alike or of one group, such "
-               f"as {reader.kept[first].place}: raise deduplicate.threshold, or name another group_column")  # fmt: skip
-    for side, share in (("validation", recipe.validation), ("test", recipe.test)):
-        got = summary["rows"].get(side, 0) / len(found.groups)
-        if share and not got:
-            yield f"no row went to {side}: there are too few groups for a share of {share:g}"
-        elif share and len(found.groups) >= FEW and not share / 2 <= got <= 2 * share:
-            yield f"{side} has {got:.1%} of the rows, not {share:.0%}: whole groups go to a side; try another seed"
-    labels = summary.get("labels", {})
-    spelt: dict[str, list[str]] = {}
-    for label in labels:
-        spelt.setdefault(" ".join(label.casefold().replace("_", " ").split()), []).append(label)
-    for names in spelt.values():
-        if len(names) > 1:
-            yield f"labels that differ in spelling alone: {', '.join(names)}"
-    if missing := [label for label in recipe.labels if label not in labels]:
-        yield f"labels without a row: {', '.join(missing)}"
-    if held := [label for label, counts in labels.items() if not counts.get("train")]:
-        yield f"labels without a row to train on: {', '.join(held)}"
-    for reason in (one for one in reader.reasons if one.startswith("file ")):
-        places = ", ".join(f"{one['file']}:{one['line']}" for one in reader.examples[reason])
-        yield f"{reason}: {places}"
-    if found.other_labels:
-        yield f"near-duplicates with different labels: {len(found.other_labels):,} (statistics.json)"
-
-
-def _told(reader: Reader, summary: Mapping[str, Any]) -> str:
-    """Return what is printed: how each file was read, what was kept, what was refused, the figures."""
-    lines = [f"{path}: {one['reading']}\n    {one['first']}" for path, one in reader.readings.items()]
-    rows = ", ".join(f"{side} {count:,}" for side, count in summary["rows"].items() if side != "all")
-    lines.append(f"{rows}, refused {sum(summary['refused'].values()):,} of {summary['read']:,} rows read")
-    for reason, count in summary["refused"].items():
-        one = reader.examples[reason][0]
-        detail = f" ({one['detail'][:80]})" if one["detail"] else ""
-        lines.append(f"    {count:>7,} {reason}: {one['file']}:{one['line']}{detail}")
-    lines += [statistics.table(summary), *(f"look at: {warning}" for warning in summary["warnings"])]
-    return "\n".join(lines)
-
-
-def _said(refused: Refused) -> str:
-    return f"{refused.reason} ({refused.detail})" if refused.detail else refused.reason
-
-
 def _nothing_kept(inputs: Sequence[tuple[str, Path, Wanted]], reasons: Counter[str]) -> UserError:
     seen = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3)) or "the files are empty"
     kind = inputs[0][2].kind
@@ -365,7 +264,3 @@ def _nothing_kept(inputs: Sequence[tuple[str, Path, Wanted]], reasons: Counter[s
             "unpaired": "rows with an answer and its label", "classification": "rows with a text and a label",
             "pairs": "rows with a source and a target"}[kind]  # fmt: skip
     return UserError(", ".join(name for name, _, _ in inputs), f"no row could be used ({seen})", what)
-
-
-def _json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=False) + "\n", encoding="utf-8")

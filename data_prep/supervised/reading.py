@@ -267,5 +267,7 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value)) or "none"
     text = " ".join((value if isinstance(value, str) else str(value)).split())
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

@@ -26,6 +26,7 @@ def page(
         _readings(readings),
         _refused(summary["refused"], examples),
         _two(_lengths(summary["lengths"]), _preferred(summary)),
+        _two(*(_histogram(name, bins) for name, bins in summary["histograms"].items())),
         _labels(summary),
         _contrary(summary["alike_with_other_labels"]),
         _two(
@@ -101,6 +102,14 @@ def _lengths(lengths: Mapping[str, Mapping[str, float]]) -> str:
     rows = [(text(part), *(f"{value:,.0f}" for value in values.values())) for part, values in lengths.items()]
     lead = "In characters; the line tokens counts those of a whole row. p95: 95 % are no longer."
     return section("Lengths", table(("", *names), rows, range(1, len(names) + 1)), lead=lead)
+
+
+def _histogram(name: str, bins: Mapping[str, int]) -> str:
+    unit = "tokens of a row" if name == "tokens" else f"characters of the {name}"
+    shown = [(low, count, f"from {int(low):,} {unit}: {count:,} rows") for low, count in bins.items()]
+    return section(
+        unit.capitalize(), columns(shown, f"Rows by {unit}"), lead="Each column reaches to twice its number."
+    )
 
 
 def _preferred(summary: Mapping[str, Any]) -> str:

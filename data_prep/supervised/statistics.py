@@ -74,6 +74,7 @@ class Figures:
             "rows": {"all": rows, **self.rows},
             "sources": {source: dict(sides) for source, sides in sorted(self.sources.items())},
             "lengths": {name: percentiles(values) for name, values in self.lengths.items()},
+            "histograms": {name: histogram(values) for name, values in self.lengths.items()},
             "languages": dict(_ordered(self.languages)),
         }
         if self.turns:
@@ -95,6 +96,12 @@ def percentiles(values: Sequence[int]) -> dict[str, float]:
     ordered = sorted(values)
     ranks = {f"p{share}": ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)] for share in PERCENTILES}
     return {"mean": round(sum(ordered) / len(ordered), 1), **ranks}
+
+
+def histogram(values: Sequence[int]) -> dict[str, int]:
+    """Return how many values lie from each power of two to below the next, by that power; 0 lies below 1."""
+    counts = Counter(value.bit_length() for value in values)
+    return {str(2 ** (bits - 1) if bits else 0): counts[bits] for bits in range(min(counts), max(counts) + 1)}
 
 
 def balance(counts: Sequence[int]) -> dict[str, float]:

@@ -172,6 +172,11 @@ def test_percentiles_are_those_of_numpy() -> None:
     for share in statistics.PERCENTILES:
         assert found[f"p{share}"] == np.percentile(values, share, method="inverted_cdf")
     assert found["mean"] == pytest.approx(np.mean(values), abs=0.05)
+    counts, edges = np.histogram(values, bins=[0, 1, *(2**power for power in range(11))][1:])
+    bins = statistics.histogram([value for value in values if value])
+    assert bins == {str(low): count for low, count in zip(edges, counts, strict=False) if str(low) in bins}
+    assert sum(bins.values()) == sum(value > 0 for value in values)
+    assert statistics.histogram([0, 1, 5]) == {"0": 1, "1": 1, "2": 0, "4": 1}
 
 
 def test_evenness_and_length_bias_by_hand() -> None:
