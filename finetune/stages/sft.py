@@ -1,8 +1,8 @@
 """Supervised fine-tuning on conversations, with LoRA or on all weights.
 
 Only the assistant's tokens count, the end of turn among them (`train_on: assistant`), or all tokens. A conversation
-that is too long is never cut: it is left out, counted, and shown in the manifest. Leaves out: packing of several
-conversations into one row (rows of like length share a batch instead), tool calls.
+that is too long is never cut: it is left out, counted, and shown in the manifest. Rows of like length share a batch, or
+with `packing` a row of `max_length` holds several conversations that do not see each other. Leaves out: tool calls.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Data(Section):
     validation_file: InputPath | None = None
     max_length: int = Field(1024, ge=16, description="Conversations of more tokens are left out, and counted.")
     train_on: Literal["assistant", "all"] = "assistant"
+    packing: bool = Field(False, description="Several conversations in a row of max_length, by best fit; none is cut.")
 
 
 class Recipe(StageRecipe):
@@ -36,9 +37,15 @@ class Recipe(StageRecipe):
     launch: Launch = Field(default_factory=Launch)
 
     def faults(self) -> list[Fault]:
-        """Refuse files whose first row is not a conversation."""
+        """Refuse files whose first row is no conversation, and attention that lets packed ones see each other."""
         files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
-        return first_rows.faults(files, conversation)
+        return [*first_rows.faults(files, conversation), *self._packing_faults()]
+
+    def _packing_faults(self) -> list[Fault]:
+        if not self.data.packing or self.model.attn_implementation in ("sdpa", "eager"):
+            return []
+        what = f"packed conversations are kept apart with sdpa and eager, not with {self.model.attn_implementation}"
+        return [Fault(("data", "packing"), what, "write attn_implementation: sdpa, or packing: false")]
 
 
 def run(recipe: Recipe) -> None:
@@ -62,13 +69,18 @@ def run(recipe: Recipe) -> None:
         work.metrics["supervised_share"] = round(
             sum(sum(row["mask"]) for row in train) / max(1, sum(len(row["mask"]) for row in train)), 4
         )
+        if recipe.data.packing:
+            train, validation = (
+                packing.pack_conversations(rows, recipe.data.max_length) for rows in (train, validation)
+            )
+            work.metrics["packed_rows"] = len(train)
         work.metrics |= fit(
             loaded.model,
             recipe.training,
             train,
             validation,
             loss=answer_loss,
-            collate=packing.collate_tokens,
+            collate=packing.collate_packed if recipe.data.packing else packing.collate_tokens,
             work=work,
             seed=recipe.seed,
             name="sft",
@@ -85,7 +97,7 @@ def answer_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]
     """Summed next-token loss over the assistant's tokens, and how many of them were the model's first choice."""
     from finetune.losses import next_token_loss
 
-    logits = model(input_ids=batch["input_ids"], use_cache=False).logits
+    logits = model(input_ids=batch["input_ids"], position_ids=batch.get("position_ids"), use_cache=False).logits
     targets = batch["labels"][:, 1:]
     right = (logits.detach()[:, :-1].argmax(-1) == targets).sum() if not model.training else targets.new_zeros(())
     return next_token_loss(logits, batch["labels"]), {"accuracy": right}

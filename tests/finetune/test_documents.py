@@ -17,7 +17,7 @@ from data_prep.token_shards import TokenShards
 from eval import contamination, lineage
 from finetune import models, packing, vocabulary
 from finetune.losses import next_token_loss
-from finetune.stages import cpt
+from finetune.stages import cpt, sft
 from recipes import artifact
 from recipes.errors import UserError
 
@@ -200,6 +200,46 @@ def test_packed_conversations_have_the_loss_of_single_ones(
         )
     assert float(next_token_loss(logits, together["labels"])) == pytest.approx(expected, rel=1e-5)
     assert int(together["count"]) == sum(int(one["count"]) for one in apart)
+
+
+def test_a_packed_step_of_fine_tuning_is_a_step_on_single_conversations(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """All rows in one batch: same loss on the validation rows, same weights after the step but for rounding."""
+    rows = [{"prompt": f"How is plant {n}?", "completion": "It grows well. " * (n % 5 + 1)} for n in range(12)]
+    write_rows(tmp_path / "a.jsonl", rows)
+    weights, metrics = [], []
+    for packed in (False, True):
+        recipe = sft.Recipe(
+            output_dir=str(tmp_path / f"out-{packed}"), model={"model_name_or_path": str(tiny_model_dir)},
+            data={"train_file": str(tmp_path / "a.jsonl"), "validation_file": str(tmp_path / "a.jsonl"),
+                  "max_length": 160, "packing": packed},
+            training={"learning_rate": 1e-3, "max_steps": 1, "per_device_train_batch_size": 12, "optim": "sgd",
+                      "warmup_ratio": 0.0},
+        )  # fmt: skip
+        assert recipe.faults() == []
+        sft.run(recipe)
+        found = artifact.read(recipe.output_dir)
+        assert found is not None
+        metrics.append(found.metrics)
+        weights.append(models.load(recipe.output_dir).model.state_dict())
+    assert metrics[1]["packed_rows"] < 12 and metrics[1]["eval_loss"] == pytest.approx(
+        metrics[0]["eval_loss"], rel=1e-5
+    )
+    assert metrics[1]["eval_accuracy"] == metrics[0]["eval_accuracy"]
+    before = models.load(str(tiny_model_dir)).model.state_dict()
+    for name, one in weights[0].items():
+        torch.testing.assert_close(weights[1][name], one, rtol=1e-5, atol=1e-7)
+    assert any(not torch.equal(one, before[name]) for name, one in weights[0].items())
+
+
+def test_attention_that_cannot_keep_conversations_apart_is_a_fault(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}])
+    recipe = sft.Recipe(
+        output_dir="out", model={"model_name_or_path": "x", "attn_implementation": "flash_attention_2"},
+        data={"train_file": str(tmp_path / "a.jsonl"), "packing": True}, training={"learning_rate": 1e-3},
+    )  # fmt: skip
+    assert [fault.what for fault in recipe.faults()] == [
+        "packed conversations are kept apart with sdpa and eager, not with flash_attention_2"
+    ]
 
 
 def test_positions_begin_anew_by_hand() -> None:
