@@ -3,7 +3,8 @@
 Three kinds of pages: the web pages of the embedded domain against its truth; Markdown documents of mltool_docs put into
 the page shells of five site generators (see `page_shells`), against the text of the document; and, where a folder with
 unpacked Debian packages of documentation is given, real pages of five generators, against the text of the element that
-the generator puts the content in (`GENERATORS`). Words are compared as
+the generator puts the content in (`GENERATORS`). Our own rules were set with all of these pages in view, so they say
+what is possible, not how a page of another kind fares. Words are compared as
 multisets, in lower case; the mean over pages is given.
 """
 

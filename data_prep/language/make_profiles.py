@@ -9,7 +9,8 @@ CC BY), whose conditional probabilities are multiplied out. Both packages hold t
 folders `langdetect/profiles` and `lingua/language-models` (the latter needs `pip install brotli`).
 
 Kept are the likeliest 4-grams of a language, and for each the weight log(P + floor) - log(floor), in steps of `SCALE`
-in one byte. Floor and number were chosen on translated GNOME help pages, not on the texts of the tests.
+in one byte. Floor, number and temperature were chosen on translated GNOME help pages; no text of the benchmark's set
+went into the profiles.
 """
 
 from __future__ import annotations
