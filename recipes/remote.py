@@ -142,6 +142,11 @@ def fetched(path: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tuneloop-") as folder:
         name = re.sub(r"[^\w.-]", "_", remote.rstrip("/").rpartition("/")[2].partition("?")[0])[-100:] or "file"
         copy = Path(folder) / name
-        with system.open(remote, "rb") as source, copy.open("wb") as target:
-            shutil.copyfileobj(source, target, 2**20)
+        try:
+            with system.open(remote, "rb") as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target, 2**20)
+        except OSError:
+            raise
+        except Exception as error:  # clients of stores have errors of their own for what is an input error here
+            raise OSError(f"{type(error).__name__} when fetched") from error
         yield copy

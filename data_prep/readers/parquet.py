@@ -2,7 +2,8 @@
 
 175 to 255 MB of text a CPU second, most of it in making Python's strings.
 
-Columns that hold bytes (pictures, audio) are left out of `meta`.
+Columns that hold bytes (pictures, audio) are left out of `meta`. Left out: a limit for files made to hurt, whose one
+long value stands behind many rows through a dictionary; a batch of them takes what it takes.
 """
 
 from __future__ import annotations
