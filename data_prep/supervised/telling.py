@@ -109,8 +109,9 @@ def _told(reader: Reader, summary: Mapping[str, Any]) -> str:
         detail = f" ({one['detail'][:80]})" if one["detail"] else ""
         lines.append(f"    {count:>7,} {reason}: {one['file']}:{one['line']}{detail}")
     lines += [statistics.table(summary), *(f"look at: {warning}" for warning in summary["warnings"])]
-    return "\n".join(lines)
+    # Half a surrogate pair, which JSON can hold, cannot be printed.
+    return "\n".join(lines).encode("utf-8", "replace").decode("utf-8")
 
 
 def _json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=False) + "\n", encoding="utf-8")
+    path.write_bytes(json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n")

@@ -302,6 +302,15 @@ def test_a_folder_of_files_and_one_that_is_no_use(tmp_path: Path, capsys: pytest
         _run(tmp_path, [], inputs=[{"path": str(folder)}], strict=True)
 
 
+def test_half_a_surrogate_pair_anywhere_is_no_crash(tmp_path: Path) -> None:
+    rows = b"".join(b'{"text": "%s", "label": "%s"}\n' % pair for pair in (
+        (b"broken \\ud83d", b"a"), (b"whole", b"\\ud83d"), (b"good", b"a")))  # fmt: skip
+    found = _run(tmp_path, rows, kind="classification")
+    assert [row["text"] for row in found] == ["whole", "good"]
+    assert _refused(tmp_path) == [(1, "encoding damage", "half a surrogate pair")]
+    assert json.loads((tmp_path / "out" / "labels.json").read_text())["labels"] == ["a", "?"]
+
+
 def test_files_of_one_name_give_ids_of_their_own(tmp_path: Path) -> None:
     for name in ("a/data.jsonl", "b/data.jsonl", "c/d.jsonl"):
         write_rows(tmp_path / name, [{"question": f"Where is {name}?", "answer": "Here."}])
