@@ -55,7 +55,9 @@ def named(subject: str, passage: Passage, before: Sentence | None = None, *, str
     if PRONOUN.match(subject):
         return title_of(passage) if before and about_title(before.text, passage) else None
     listed = subject.split()
-    if not listed or len(listed) > LONGEST or listed[0].lower() in NOT_FIRST or VERBS.search(subject):
+    if not listed or len(listed) > LONGEST or listed[0].lower() in NOT_FIRST or listed[-1].lower() in words.STOP:
+        return None
+    if VERBS.search(subject):
         return None
     if re.search(r"\b(?:it|its|his|her|they|[Tt]his|these|those|their|your|our)\b", subject):
         return None

@@ -157,6 +157,7 @@ def test_a_sentence_gives_its_question(rule: str, question: str, sentence: str) 
         "Such spots are proteins that carry these messages.",
         "Acne is a - red - sore - hot disease of the skin.",
         "Acne acne is a disease of the skin.",
+        "The symptoms of faces last longer and are more severe than others.",
         "Other causes of this are caused by blocked pores.",
     ],
 )
