@@ -7,9 +7,9 @@
 | one object with a text column | itself |
 | one object with arrays of objects, such as {"data": [...]} | their elements |
 
-No element may be longer than `streams.MAX_LINE`; only that much is ever in memory, so a line of 10 GB is read like one of
-a kilobyte: 250 MB a CPU second for rows of 1 kB, an array of 1 GB in 24 MiB. Where an element is not JSON, the rest
-cannot be read: where the next one starts is not known.
+No element may be longer than `streams.MAX_LINE`; only that much is ever in memory, whether or not a line ever ends:
+250 MB a CPU second for rows of 1 kB, an array of 1 GB in 24 MiB. Where an element is not JSON, the rest cannot be read:
+where the next one starts is not known.
 """
 
 from __future__ import annotations
