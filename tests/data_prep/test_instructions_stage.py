@@ -308,7 +308,7 @@ def test_half_a_surrogate_pair_anywhere_is_no_crash(tmp_path: Path) -> None:
     found = _run(tmp_path, rows, kind="classification")
     assert [row["text"] for row in found] == ["whole", "good"]
     assert _refused(tmp_path) == [(1, "encoding damage", "half a surrogate pair")]
-    assert json.loads((tmp_path / "out" / "labels.json").read_text())["labels"] == ["a", "?"]
+    assert json.loads((tmp_path / "out" / "labels.json").read_text())["labels"] == ["?", "a"]
 
 
 def test_files_of_one_name_give_ids_of_their_own(tmp_path: Path) -> None:
