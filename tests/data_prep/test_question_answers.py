@@ -232,6 +232,7 @@ def test_lines_of_keys_and_values() -> None:
         ("key_values", "What is the height of the fox lily?", "two feet"),
         ("key_values", "What are the pests of the fox lily?", "snails and mice"),
     ]
+    assert found("The log\n\n```\nSoil: sand and gravel\nHeight: two feet\n```\n", title="The fox lily") == []
     assert found("Soil: sand and gravel\n\nThat is all there is to say here.", title="The fox lily") == []
 
 
@@ -265,6 +266,7 @@ def test_only_the_rules_that_are_named() -> None:
         ("What does the passage say of acne?", "blocked pores in the skin", "refers to the text"),
         ("What does this article call acne?", "blocked pores in the skin", "refers to the text"),
         ("What causes acne?", "It is described above: blocked pores.", "refers to the text"),
+        ("What causes acne?", "Below is a list: blocked pores.", "refers to the text"),
         ("What causes acne?", "This has to do with blocked pores.", "refers to the text"),
         ("What is it?", "a disease of the skin", "names nothing"),
         ("What causes this condition?", "blocked pores in the skin", "names nothing"),

@@ -29,7 +29,7 @@ def _what(match: re.Match[str], subject: str) -> str | None:
 _LESS = r"(?:,? (?:also|sometimes|often|commonly|formerly) (?:known|called|referred to)[^,]{1,60},)?"
 _NOUN = (
     r"(?!(?:\w+ed|at|in|on|of|not|due|able|likely|more|most|less|usually|often|very|known|made|found|given|thought|also"
-    r"|responsible|common|rare|present|sometimes|born|never|always)\b)"
+    r"|responsible|common|rare|present|sometimes|born|never|always|first|then|now)\b)"
 )
 PATTERNS = (
     pattern(r"The term [\"'“]?(?P<s>[^,;:()?!\"”]{2,70}?)[\"'”]?(?: \([^()]+\))? (?:means|refers to|describes) ",

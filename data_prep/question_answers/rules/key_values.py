@@ -35,7 +35,7 @@ def find(passage: Passage) -> Iterator[Pair]:
     """Yield a pair for each line of a block of keys and values."""
     subject = title_of(passage)
     lines = [match for match in _LINE.finditer(passage.text) if not _NO_KEY.match(match["key"])]
-    if subject is None or len(lines) < FEWEST:
+    if subject is None or len(lines) < FEWEST or "```" in passage.text:  # a log or a listing is no card
         return
     for match in _adjacent(lines, passage.text):
         if len(match["value"].split()) <= VALUE_WORDS:
