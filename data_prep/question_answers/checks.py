@@ -41,8 +41,8 @@ _REFERS = re.compile(
     r"|(?:list|table|figure|section|image|chart|links?) (?:above|below))\b"
     r"|\b(?:mentioned|listed|described|shown|discussed|given|see|noted) (?:above|below|here|earlier|previously)\b"
     r"|\b(?:click|see) (?:here|the|on|also|figure)\b"
-    r"|\bfor (?:(?:more|further|additional) )?information (?:on|about)\b|\btable below\b|\bbelow (?:is|are)\b|\bas follows\b"
-    r"|\blist of signs and symptoms\b",
+    r"|\bfor (?:(?:more|further|additional) )?information (?:on|about)\b|\btable below\b"
+    r"|\bbelow (?:is|are)\b|\bas follows\b|\blist of signs and symptoms\b",
     re.IGNORECASE,
 )
 _EMPTY = re.compile(
