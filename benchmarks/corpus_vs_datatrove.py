@@ -16,8 +16,8 @@ Whole processes are measured, imports included: user and system seconds of all o
 memory, and the peak of all together (sum of proportional set sizes, looked at 10 times a second). Sides alternate;
 medians, with the smallest and largest value. Then: documents kept, and the share of documents of which both sides
 decide alike, by itself and with either of two copies counted as the kept one. datatrove takes two texts that share
-a band for copies, without comparing them, and leaves any one of a chain. Ours compares; its threshold is set to 0.5,
-below which these bands find fewer than one pair in twenty. `--control` runs datatrove once more with other hash
+a band for copies, without comparing them, and leaves any one of a chain. Ours compares; its threshold is set to 0.6,
+where these bands find one pair in five. `--control` runs datatrove once more with other hash
 functions and compares it with itself: no two programs can agree more often than that.
 
 Blanks at the ends of lines are removed from the sample: datatrove takes lines of blanks for repeated lines.
@@ -43,7 +43,7 @@ from pathlib import Path
 from usage import Usage, measured
 
 FILES = 4
-SHINGLE, BANDS, ROWS, THRESHOLD = 5, 14, 8, 0.5
+SHINGLE, BANDS, ROWS, THRESHOLD = 5, 14, 8, 0.6
 BLANKS = re.compile(r"[ \t\r\f\v]+$", re.MULTILINE)
 
 RECIPE = """\

@@ -16,6 +16,7 @@ no Jaccard index here can show.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -94,7 +95,7 @@ def source_key(source: str) -> int:
 
 
 class Library:
-    """The sketches of all shards, read through memory maps."""
+    """The sketches of all shards, each read where it is asked for."""
 
     def __init__(self, beginnings: Sequence[Path]) -> None:
         self._beginnings = list(beginnings)
@@ -108,17 +109,17 @@ class Library:
         """Return the sorted shingle hashes of an item."""
         sets, ends = self._opened(item >> SHARD_BITS)
         place = item & (2**SHARD_BITS - 1)
-        return sets[ends[place - 1] if place else 0 : ends[place]]
+        return sets.part(int(ends[place - 1]) if place else 0, int(ends[place]))
 
     def likeness(self, a: int, b: int) -> float:
         """Return the Jaccard index of two items."""
         return jaccard(self.shingles(a), self.shingles(b))
 
-    def _open(self, shard: int) -> tuple[Any, Any]:
+    def _open(self, shard: int) -> tuple[_Array, Any]:
         import numpy as np
 
         path = self._beginnings[shard]
-        return sorted_runs.open_run(_with(path, ".sets.npy")), np.load(_with(path, ".ends.npy"))
+        return _Array(_with(path, ".sets.npy")), np.load(_with(path, ".ends.npy"))
 
     def ranks(self, items: NDArray[np.int64]) -> Any:
         """Return words and source of items, which are sorted."""
@@ -137,6 +138,25 @@ class Library:
             for place, line in _lines_at(_with(self._beginnings[shard], ".ids"), wanted):
                 found[(shard << SHARD_BITS) + place] = json.loads(line)
         return found
+
+
+class _Array:
+    """A file of 32-bit numbers, read where asked: the pages of a memory map would stay in this process's memory."""
+
+    def __init__(self, path: Path) -> None:
+        import numpy as np
+
+        self._stream = path.open("rb", buffering=0)
+        np.lib.format.read_magic(self._stream)
+        np.lib.format.read_array_header_1_0(self._stream)
+        self._start = self._stream.tell()
+
+    def part(self, start: int, end: int) -> NDArray[np.uint32]:
+        """Return the numbers from `start` up to `end`."""
+        import numpy as np
+
+        found = os.pread(self._stream.fileno(), 4 * (end - start), self._start + 4 * start)
+        return np.frombuffer(found, dtype=np.uint32)
 
 
 def _lines_at(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, bytes]]:

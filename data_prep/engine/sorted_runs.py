@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Records = NDArray[np.void]
 
-ROWS_AT_ONCE = 4_000_000
+ROWS_AT_ONCE = 1_000_000  # some 100 MB while they are sorted and compared
 
 
 def write(path: Path, records: Records) -> None:
@@ -58,6 +58,7 @@ def between(paths: Sequence[Path], low: int, high: int) -> Records:
         end = np.searchsorted(run["key"], np.uint64(high), side="right")
         found.append(np.array(run[start:end]))
     records = np.concatenate(found)
+    found.clear()  # so that they are not held three times while they are sorted
     return records[np.argsort(records["key"], kind="stable")]
 
 
