@@ -42,6 +42,7 @@ LONG = 12  # words: of a shorter question too few pieces are left to tell a near
 PIECE = 3
 TEMPLATE = 3
 DISTINCT = 8
+NAMED = 50  # questions that one run of words names: what more have in common is their set's template
 CONTEXT = 80  # characters shown on either side of a hit
 
 
@@ -75,7 +76,7 @@ class Questions:
     likeness: float = 0.0  # 0: near-duplicates are not looked for
     items: int = 0
     too_short: int = 0
-    _runs: dict[int, dict[int, Item]] = field(default_factory=dict)
+    _runs: dict[int, dict[int, list[Item]]] = field(default_factory=dict)
     _sorted: dict[int, Hashes] = field(default_factory=dict)
     _long: dict[tuple[str, ...], tuple[Item, Hashes]] = field(default_factory=dict)
     _pieces: _Pieces | None = None
@@ -92,7 +93,9 @@ class Questions:
         known = self._runs.setdefault(length, {})
         of_words = shingles.hashes(words)
         for run in shingles.runs(of_words, length).tolist():
-            known.setdefault(run, item)
+            named = known.setdefault(run, [])
+            if len(named) < NAMED and named[-1:] != [item]:
+                named.append(item)
         if self.likeness and len(words) >= LONG:
             self._pieces = None
             # The same question in several files is one question.
@@ -104,8 +107,9 @@ class Questions:
         places: dict[Item, tuple[int, int]] = {}
         for length, runs in shingles.runs_of_each_length(of_words, max(self._runs, default=0)):
             if length in self._runs:
-                for position, item in self._found(shingles.scramble(runs), length):
-                    places.setdefault(item, (position, length))
+                for position, items in self._found(shingles.scramble(runs), length):
+                    for item in items:
+                        places.setdefault(item, (position, length))
         near = {found[0]: found for found in self._near(of_words) if found[0] not in places} if self._long else {}
         if not places and not near:
             return []
@@ -117,7 +121,7 @@ class Questions:
                   for item, start, length, share in near.values()]  # fmt: skip
         return [hit for _, hit in sorted(found, key=lambda pair: (pair[0], pair[1].item.file, pair[1].item.line))]
 
-    def _found(self, runs: Hashes, length: int) -> Iterator[tuple[int, Item]]:
+    def _found(self, runs: Hashes, length: int) -> Iterator[tuple[int, list[Item]]]:
         import numpy as np
 
         if length not in self._sorted:
@@ -243,7 +247,8 @@ def check(questions: Questions, listed: list[dict[str, Any]]) -> Callable[[Docum
         if not hits:
             return None
         last = hits[-1].item
-        return Drop("contaminated", f"{len(hits)} evaluation questions, such as {last.file}:{last.line}")
+        number = "an evaluation question" if len(hits) == 1 else f"{len(hits)} evaluation questions, such as"
+        return Drop("contaminated", f"{number} {last.file}:{last.line}")
 
     return checked
 

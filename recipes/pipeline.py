@@ -104,8 +104,8 @@ def run_steps(recipe: StageRecipe, found: list[Examined], *, force: bool = False
     # Not at the top: a refused recipe must answer at once.
     from recipes import artifact, clean_tests, publish, steps
 
-    for line in clean_tests.warnings(found):
-        print(f"note: {line}", file=sys.stderr)
+    for warning in clean_tests.warnings(found):
+        print(f"note: {warning}", file=sys.stderr)
     folder = Path(recipe.output_dir)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with publish.lock(folder / NAME), steps.Runner(found, folder / "logs") as runner:

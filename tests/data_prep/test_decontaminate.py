@@ -168,3 +168,8 @@ def test_the_template_of_a_set_of_questions_gives_none_of_them_away() -> None:
     text = "What research, if any, is being done now by the institute and by others for people who live with rabies?"
     assert not questions.hits(text)
     assert [hit.item.line for hit in questions.hits(_every(PASSAGE.split(), 12))] == [6]
+
+
+def test_every_question_that_a_run_of_words_belongs_to_is_named() -> None:
+    questions = _questions(LONG, f"{LONG} Or was it last week?", SHORT, SHORT)
+    assert sorted(hit.item.line for hit in questions.hits(f"{LONG} {SHORT}")) == [1, 2, 3, 4]
