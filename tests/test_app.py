@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import socket
@@ -116,8 +117,9 @@ def test_a_blind_pair_is_stored_before_it_is_shown_and_a_vote_lands_in_the_store
     _, shown = call(address, "ask", "Ann", "When does the blue poppy bloom?", "")
     pair = shown[2]
     before = behind.store.showing(pair)
+    # Gradio shows a tab as blanks (inspect.cleandoc); untrained weights write tabs.
     assert [app._plain(pane["value"][-1]["content"]).strip() for pane in shown[:2]] == [
-        (text or "").strip() or "…" for text in before.sides()
+        inspect.cleandoc(text or "").strip() or "…" for text in before.sides()
     ]
     assert before.person == "Ann"
     _, said = vote(address, "left", pair, "Ann", "key-1", strength=3, note=ATTACK, edited="In June.")

@@ -15,8 +15,8 @@ from data_prep.corpus.sketches import Sketches
 from data_prep.engine.phases import Result, replacing
 from data_prep.filters import Check, Drop
 from data_prep.funnel import Funnel
+from data_prep.governance.tally import Tally
 from data_prep.records import Document
-from data_prep.tally import Tally
 
 BREAK = "\n\n"
 

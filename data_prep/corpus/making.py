@@ -22,8 +22,8 @@ from recipes.errors import UserError
 from recipes.sections import shipped
 
 if TYPE_CHECKING:
+    from data_prep.governance.tally import Tally
     from data_prep.stages.corpus import Recipe
-    from data_prep.tally import Tally
     from recipes.artifact import Work
 
 DOCUMENTS = ".jsonl"
@@ -199,7 +199,7 @@ class Making:
         return {side: self.summary["sides"][side]["documents"] for side in split.SIDES}
 
     def _tallied(self, results: Sequence[Result]) -> None:
-        from data_prep.tally import Tally
+        from data_prep.governance.tally import Tally
 
         tallies = {side: Tally() for side in split.SIDES}
         for result in results:
@@ -222,7 +222,8 @@ class Making:
 
     def publish(self) -> None:
         """Write what the whole says: counts, report, data card; print the funnel."""
-        from data_prep import card, report
+        from data_prep import report
+        from data_prep.governance import card
 
         summary, folder = self.summary, self.work.path
         summary["steps"] = [step.row() for step in self.steps]

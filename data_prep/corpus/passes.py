@@ -114,7 +114,7 @@ def recipe_of(text: str) -> Recipe:
 
 def _check(work: Pass, recipe: Recipe, name: str, hits: list[dict[str, Any]]) -> Check:
     if name == FORGET:
-        from data_prep import forgetting
+        from data_prep.governance import forgetting
 
         return forgetting.load(Path(recipe.forget or "")).check
     if name == DECONTAMINATE:

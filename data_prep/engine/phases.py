@@ -54,7 +54,7 @@ class Phases:
         self.skipped += len(tasks) - len(todo)
         with self._progress.phase(title or name, [task.size for task in tasks], set(todo)) as done:
             calls = [(perform, (tasks[index], str(marks / f"{tasks[index].name}.json"))) for index in todo]
-            for position, result in self._workers.map(calls):
+            for position, result in self._workers.map(calls, sum(tasks[index].size for index in todo)):
                 results[todo[position]] = result
                 done(todo[position])
         return [result for result in results if result is not None]

@@ -19,6 +19,7 @@ from recipes.errors import UserError
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 ATTEMPTS = 3  # of a task whose worker died
+SMALL = 4 * 2**20  # bytes: less is done before a process has started
 _LONGEST_WAIT = 30.0  # seconds for a cluster to answer
 _VERSION = "recipes:__version__"  # other code may give other bytes
 
@@ -28,8 +29,8 @@ class Workers(Protocol):
 
     count: int
 
-    def map(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
-        """Run all calls; an exception of one ends the rest."""
+    def map(self, calls: Sequence[Call], size: int) -> Iterator[tuple[int, Any]]:
+        """Run all calls, which read about `size` bytes together; an exception of one ends the rest."""
         ...
 
 
@@ -56,15 +57,15 @@ def cores() -> int:
 
 
 class _Processes:
-    """Processes on this machine, started when a phase has more than one task; a single task is done right here."""
+    """Processes on this machine, started when a phase has several tasks and enough to read; else it is done here."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: Any = None
 
-    def map(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
+    def map(self, calls: Sequence[Call], size: int) -> Iterator[tuple[int, Any]]:
         """Run all calls."""
-        if self.count == 1 or len(calls) <= 1:
+        if self.count == 1 or len(calls) <= 1 or (size < SMALL and self._pool is None):
             for index, (function, arguments) in enumerate(calls):
                 yield index, function(*arguments)
             return
@@ -98,9 +99,8 @@ class _Processes:
             import multiprocessing
             from concurrent.futures import ProcessPoolExecutor
 
-            # Forked from a server that holds no lock, thread or random state of ours.
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["data_prep.corpus.preloaded"])
+            # Not forked: this may be a pipeline's step, forked itself, with its parent's fork server in mind.
+            context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_end_with_parent)
         return self._pool
 
@@ -116,10 +116,10 @@ def _end_with_parent() -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run itself stops its workers
-    server = os.getppid()
+    parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == server:
+        while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
 
@@ -143,7 +143,7 @@ class _Dask:
         self._client = client
         self.count = sum(client.nthreads().values())
 
-    def map(self, calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
+    def map(self, calls: Sequence[Call], size: int) -> Iterator[tuple[int, Any]]:
         """Run all calls."""
         from distributed import KilledWorker, as_completed
 

@@ -36,6 +36,11 @@ EVERYTHING: dict[str, Any] = {
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
+@pytest.fixture(autouse=True)
+def _processes_for_small_work_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SMALL", 0)
+
+
 def _words(chance: random.Random, count: int) -> list[str]:
     return ["".join(chance.choices(LETTERS, k=chance.randint(3, 8))) for _ in range(count)]
 
@@ -106,7 +111,10 @@ def test_one_shard_or_many_one_worker_or_three_give_the_same_bytes(raw: Path, re
         assert _content(tmp_path / str(number)) == _content(reference), engine
 
 
-COMMAND = "import sys; from data_prep.stages import corpus; corpus.run(corpus.Recipe.model_validate_json(sys.argv[1]))"
+COMMAND = (
+    "import sys; from data_prep.engine import workers; from data_prep.stages import corpus; workers.SMALL = 0; "
+    "corpus.run(corpus.Recipe.model_validate_json(sys.argv[1]))"
+)
 
 
 def _started(recipe: corpus.Recipe) -> subprocess.Popen[bytes]:
@@ -175,6 +183,40 @@ def test_a_killed_worker_costs_only_its_task(tmp_path: Path) -> None:
         results = Phases(tmp_path / "work", crew, Progress(shown=False)).run("one", tasks)
     assert (tmp_path / "died").exists()
     assert results == [{"number": number} for number in range(8)]
+
+
+STEP = """
+import multiprocessing, sys
+from multiprocessing import forkserver
+from pathlib import Path
+from data_prep.engine import workers
+
+def step():
+    workers.SMALL = 0
+    with workers.opened(2, "", Path(".")) as crew:
+        assert sorted(crew.map([(pow, (2, 3)), (pow, (2, 4)), (pow, (2, 5))], 0)) == [(0, 8), (1, 16), (2, 32)]
+
+if __name__ == "__main__":
+    forkserver.ensure_running()
+    process = multiprocessing.get_context("fork").Process(target=step)
+    process.start()
+    process.join()
+    sys.exit(process.exitcode)
+"""
+
+
+def test_a_step_that_a_pipeline_has_forked_has_workers_too(tmp_path: Path) -> None:
+    (tmp_path / "step.py").write_text(STEP)
+    ended = subprocess.run([sys.executable, str(tmp_path / "step.py")], capture_output=True, text=True, timeout=60,
+                           env={**os.environ, "PYTHONPATH": os.getcwd()})  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_small_work_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SMALL", 1000)
+    with workers.opened(2, "", tmp_path) as crew:
+        assert {pid for _, pid in crew.map([(os.getpid, ())] * 3, 999)} == {os.getpid()}
+        assert os.getpid() not in {pid for _, pid in crew.map([(os.getpid, ())] * 3, 1000)}
 
 
 def _fail(number: int) -> dict[str, Any]:
