@@ -98,6 +98,8 @@ def _kind(found: dict[Key, list[Any]], key: Key) -> str:
 
 def meant_by(key: Key, model: type[BaseModel]) -> str | None:
     """Return the key of the same section that an unknown one probably stands for."""
+    if not key:  # a mistake of the recipe as a whole
+        return None
     here = section_of(model, key[:-1])
     name, fields = str(key[-1]), list(here.model_fields) if here else []
     meant = KNOWN_AS.get(name, name)
@@ -160,7 +162,8 @@ def _words(key: Key, items: list[Any], source: Source, model: type[BaseModel]) -
     if kind == "string_too_short":
         return f"{shown(value)} is empty", "write a text"
     if kind in ("value_error", "assertion_error"):
-        return f"{written}: {first['ctx']['error']}", "correct the value"
+        said = str(first["ctx"]["error"])
+        return (f"{written}: {said}", "correct the value") if key else (said, "correct one of the values")
     expected = list(dict.fromkeys(EXPECTED[item["type"]] for item in items if item["type"] in EXPECTED))
     if not expected:
         return f"{written} is not possible here ({first['msg']})", "correct the value"

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STAGE = """
 import os, signal, sys, time
 from typing import Literal
-from pydantic import Field
+from pydantic import Field, model_validator
 from recipes.sections import Fault, InputPath, Launch, ModelRef, Section, StageRecipe, Training
 
 class Data(Section):
@@ -35,6 +35,12 @@ class Recipe(StageRecipe):
     model: Model | None = None
     training: Training | None = None
     launch: Launch = Field(default_factory=Launch)
+
+    @model_validator(mode="after")
+    def _together(self):
+        if self.kind == "fancy" and not self.text:
+            raise ValueError("a fancy text has letters")
+        return self
 
     def faults(self) -> list[Fault]:
         if self.kind == "fancy" and self.times > 3:
