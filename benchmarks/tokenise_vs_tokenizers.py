@@ -21,7 +21,7 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from data_prep import row_ranges, token_shards, tokenization
+from data_prep.tokens import row_ranges, token_shards, tokenization
 
 BATCH = 512
 

@@ -2,7 +2,7 @@
 
 A path is a file, a folder with all files below it, or a URL that fsspec has a protocol for. A data set is a folder that
 `datasets.save_to_disk` wrote, a folder of data files that `datasets` can load, or a name on the Hugging Face hub
-(data_prep/hub.py).
+(data_prep/files/hub.py).
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def units_of(item: Input, size: int) -> Iterator[Unit]:
 
     Raises: UserError for a URL or a data set that cannot be reached.
     """
-    from data_prep import hub, readers
+    from data_prep import readers
+    from data_prep.files import hub
 
     if item.path is not None:
         root = str(item.path) if remote.is_url(item.path) else str(shipped(item.path))
@@ -95,7 +96,8 @@ def _wanted(item: Input, relative: str) -> bool:
 
 def documents_of(item: Input, unit: Unit) -> Iterator[Document | Skipped]:
     """Yield the documents of one of an input's units, and what could not be read."""
-    from data_prep import hub, readers
+    from data_prep import readers
+    from data_prep.files import hub
 
     columns = {str(field): column for field, column in item.columns.items()}
     if item.dataset is not None and unit.path == str(item.dataset):
@@ -122,7 +124,7 @@ def faults(item: Input, key: Key) -> list[Fault]:
     for field, column in item.columns.items():
         if column not in columns:
             found.append(Fault((*key, "columns", field), f"{item.place()} has no column {column}", f"one of {there}"))
-    from data_prep import columns as naming
+    from data_prep.files import columns as naming
 
     if "text" not in item.columns and not naming.text_column(dict.fromkeys(columns), {}):
         what = f"{item.place()} has no column {', '.join(naming.TEXT)}"
@@ -132,8 +134,9 @@ def faults(item: Input, key: Key) -> list[Fault]:
 
 def _columns(item: Input) -> list[str] | None:
     """Return the columns of the first row of what an input names; None for anything but a table on this disk."""
-    from data_prep import hub, listing, readers
-    from data_prep.decoding import Unreadable
+    from data_prep import readers
+    from data_prep.files import hub, listing
+    from data_prep.files.decoding import Unreadable
 
     if item.dataset is not None:
         folder = hub.saved(str(item.dataset), item.split)

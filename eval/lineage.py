@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep import row_ranges
+from data_prep.tokens import row_ranges
 from recipes import artifact
 from recipes.artifact import Manifest
 from recipes.sections import shipped

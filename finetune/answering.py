@@ -1,4 +1,4 @@
-"""Answers of a local model for the stages that write data (`data_prep.generator`), which may not import torch.
+"""Answers of a local model for the stages that write data (`data_prep.synthesis`), which may not import torch.
 
 `load` takes the recipe's generator section as a dictionary and returns a function from conversations and a seed to
 answers. A model with a chat template reads the conversation as it was trained to; one without (a base model) reads the

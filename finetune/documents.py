@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from data_prep import packed_rows, token_shards, tokenization
-from data_prep.packed_rows import PackedRows, Packing, Row
+from data_prep.tokens import packed_rows, token_shards, tokenization
+from data_prep.tokens.packed_rows import PackedRows, Packing, Row
 from recipes.errors import UserError
 from recipes.sections import Fault, Key, shipped
 

@@ -3,11 +3,12 @@
 `wrap` puts documents one after the other, each ended by EOS, and cuts the stream into rows, as GPT-3 was trained
 (Brown et al. 2020, https://arxiv.org/abs/2005.14165, appendix B): nothing is dropped, nothing is padded but the last
 row. Tokens may look at the end of the document before theirs; the EOS between tells them apart. (Continued pretraining
-cuts the same rows lazily, data_prep/packed_rows.py.)
+cuts the same rows lazily, data_prep/tokens/packed_rows.py.)
 
-`pack_conversations` fits whole conversations into rows (best-fit decreasing, data_prep/packing.py). A token must not
-look at the conversation before theirs: `collate_packed` gives position ids that begin anew with each one, from which
-transformers makes an attention mask that keeps them apart, and no loss stands where one conversation meets the next.
+`pack_conversations` fits whole conversations into rows (best-fit decreasing, data_prep/tokens/packing.py). A token must
+not look at the conversation before theirs: `collate_packed` gives position ids that begin anew with each one, from
+which transformers makes an attention mask that keeps them apart, and no loss stands where one conversation meets the
+next.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def pack_conversations(rows: Sequence[Row], max_length: int) -> list[Row]:
     """
     import numpy as np
 
-    from data_prep.packing import best_fit
+    from data_prep.tokens.packing import best_fit
 
     order, first = best_fit(np.array([len(row["input_ids"]) for row in rows], dtype=np.int64), max_length)
     packed = []
@@ -107,7 +108,7 @@ def _with_padding(row: Row, width: int) -> list[int]:
 
 def token_count(rows: Sequence[Row]) -> int:
     """Return how many tokens rows hold together; packed ones know it without being read."""
-    from data_prep.packed_rows import Joined, PackedRows
+    from data_prep.tokens.packed_rows import Joined, PackedRows
 
     if isinstance(rows, PackedRows):
         return rows.plan.counts()["tokens"]

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.vocabulary import NEW_TOKENS
+from data_prep.tokens.vocabulary import NEW_TOKENS
 from recipes.errors import UserError
 from recipes.sections import Fault, Key, shipped
 
@@ -26,7 +26,7 @@ WRITE = "run `stage: tokenizer` with `extend:` on this model's tokenizer"
 
 def faults(key: Key, tokenizer: str | None, model: str, *, has_adapter: bool) -> list[Fault]:
     """Return what stands against extending a model's vocabulary; a tokenizer that is not there yet is passed over."""
-    from data_prep import tokenization
+    from data_prep.tokens import tokenization
 
     if tokenizer is None:
         return []
@@ -58,7 +58,7 @@ def extend(loaded: Loaded, tokenizer: Any, folder: str) -> None:
     Raises:
         UserError: the tokenizer extends another one than the model's.
     """
-    from data_prep import tokenization
+    from data_prep.tokens import tokenization
     from finetune.documents import backend
 
     values = read(shipped(folder))

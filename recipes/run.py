@@ -245,7 +245,7 @@ def _lineage(parsed: argparse.Namespace) -> int:
             where = f"--in {parsed.folders[0]}"
             raise UserError(where, "folders are searched for who saw a document", "name one with --document")
         return lineage.report(parsed.path, verify=parsed.verify)
-    module = importlib.import_module(f"{DOCUMENTS}.document_lineage")
+    module = importlib.import_module(f"{DOCUMENTS}.governance.document_lineage")
     return int(module.report(parsed.path, parsed.document, parsed.folders, verify=parsed.verify))
 
 
@@ -253,7 +253,7 @@ def _forget(parsed: argparse.Namespace) -> int:
     import importlib
 
     wanted = {"document": parsed.document, "source": parsed.source, "match": parsed.match}
-    module = importlib.import_module(f"{DOCUMENTS}.forget")
+    module = importlib.import_module(f"{DOCUMENTS}.governance.forget")
     return int(
         module.report(parsed.path, **wanted, block_list=parsed.list, folders=parsed.folders, dry_run=parsed.dry_run)
     )

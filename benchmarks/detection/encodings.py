@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from data_prep.decoding import Unreadable, decode
+from data_prep.files.decoding import Unreadable, decode
 from data_prep.filters.encoding import repair
 from detection.measuring import installed, megabytes, rows, timed
 

@@ -2,7 +2,7 @@
 
 A reader module has `SUFFIXES` (lower case), `recognises(head)` for the first bytes of a file, unpacked, and one of
 
-- `read(path, *part)`, which yields documents and, for parts that cannot be read, `data_prep.decoding.Unreadable`;
+- `read(path, *part)`, which yields documents and, for parts that cannot be read, `data_prep.files.decoding.Unreadable`;
 - `rows(path, *part)`, for tables: it yields row numbers (from 1) with the row's values by column, or `Unreadable`.
 
 Both raise `Unreadable` when the whole file, or the rest of it, cannot be read. It may also have
@@ -28,12 +28,12 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from data_prep import columns as naming
-from data_prep import listing
-from data_prep.decoding import Unreadable
-from data_prep.listing import Unit
+from data_prep.files import columns as naming
+from data_prep.files import listing
+from data_prep.files.decoding import Unreadable
+from data_prep.files.listing import Unit
+from data_prep.files.streams import open_text
 from data_prep.records import DAMAGED, Document
-from data_prep.streams import open_text
 from recipes import remote
 from recipes.errors import UserError
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_prep import columns
-from data_prep.decoding import Unreadable
+from data_prep.files import columns
+from data_prep.files.decoding import Unreadable
 
 SUFFIXES = (".arrow", ".feather")
 HEADER = True

@@ -1,8 +1,8 @@
 """Source code: one document a file, as it stands, with its language in `meta.programming_language`.
 
 The language goes by the suffix, by the whole name (Makefile) or by the program that the first line names. The licence
-is that of the file's own `SPDX-License-Identifier`, else of the licence file beside or above it (data_prep/listing.py,
-which also leaves out what a .gitignore names). The title is the file's name.
+is that of the file's own `SPDX-License-Identifier`, else of the licence file beside or above it
+(data_prep/files/listing.py, which also leaves out what a .gitignore names). The title is the file's name.
 
 Left out: judging code (generated, minified or copied files: filters do that), notebooks.
 """
@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep import licences
-from data_prep.decoding import read_text
+from data_prep.files import licences
+from data_prep.files.decoding import read_text
 from data_prep.records import Document
 
 LANGUAGES = {

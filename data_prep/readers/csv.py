@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_prep import columns, streams
-from data_prep.decoding import Unreadable
+from data_prep.files import columns, streams
+from data_prep.files.decoding import Unreadable
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 HEADER = True
@@ -99,7 +99,7 @@ class _Lines:
             return self._legacy(line)
 
     def _legacy(self, line: bytes) -> str:
-        from data_prep.legacy_encodings import decoded, encoding_of
+        from data_prep.files.legacy_encodings import decoded, encoding_of
 
         self.codec = self.codec or encoding_of(_sample(self.path) or line)
         return decoded(line, self.codec)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep import archive
-from data_prep.decoding import Unreadable
+from data_prep.files import archive
+from data_prep.files.decoding import Unreadable
 from data_prep.records import Document
 
 SUFFIXES = (".docx", ".docm", ".dotx")

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep import archive
-from data_prep.decoding import Unreadable
+from data_prep.files import archive
+from data_prep.files.decoding import Unreadable
 from data_prep.readers import html
 from data_prep.records import Document
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_prep.decoding import Unreadable, decode, read_bytes
+from data_prep.files.decoding import Unreadable, decode, read_bytes
 from data_prep.records import Document
 
 SUFFIXES = (".html", ".htm", ".xhtml")

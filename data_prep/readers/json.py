@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from data_prep import columns, streams
-from data_prep.decoding import Unreadable
+from data_prep.files import columns, streams
+from data_prep.files.decoding import Unreadable
 from data_prep.readers import jsonl
 from data_prep.records import DAMAGED
 

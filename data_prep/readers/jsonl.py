@@ -1,4 +1,4 @@
-"""JSON lines, plain or compressed: one document a row (data_prep/columns.py says which column is what).
+"""JSON lines, plain or compressed: one document a row (data_prep/files/columns.py says which column is what).
 
 A plain file is divided by byte ranges that begin at a line; each part knows the number of its first line, so rows keep
 their numbers. Counting line ends is bound by the disk; rows of 1 kB become documents at 165 MB a CPU second, rows of
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from data_prep import streams
-from data_prep.decoding import Unreadable
+from data_prep.files import streams
+from data_prep.files.decoding import Unreadable
 from data_prep.records import parse_line
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.decoding import read_text
+from data_prep.files.decoding import read_text
 from data_prep.records import Document
 
 SUFFIXES = (".md", ".markdown", ".mdx")

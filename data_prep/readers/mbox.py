@@ -22,8 +22,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-from data_prep import streams
-from data_prep.decoding import Unreadable, decode
+from data_prep.files import streams
+from data_prep.files.decoding import Unreadable, decode
 from data_prep.readers import html
 from data_prep.records import Document, open_binary
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.decoding import Unreadable, read_bytes
+from data_prep.files.decoding import Unreadable, read_bytes
 from data_prep.records import Document
 
 SUFFIXES = (".pdf",)

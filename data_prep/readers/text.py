@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.decoding import read_text
+from data_prep.files.decoding import read_text
 from data_prep.records import Document
 
 SUFFIXES = (".txt", ".text")

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_prep import decoding
-from data_prep.decoding import Unreadable
+from data_prep.files import decoding
+from data_prep.files.decoding import Unreadable
 from data_prep.readers import html, pdf
 from data_prep.records import Document
 

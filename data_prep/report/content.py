@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from data_prep.demographics import summed
+from data_prep.governance.demographics import summed
+from data_prep.governance.tally import bin_of
 from data_prep.report.markup import Bar, bars, columns, counts, section, share, short, size, table, text
-from data_prep.tally import bin_of
 
 MOST = 25  # sources shown
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_prep.demographics import Association, associations, summed
+from data_prep.governance.demographics import Association, associations, summed
 from data_prep.report.markup import Bar, bars, interval, section, share, table, text
 
 MOST_GROUPS = 12
@@ -23,8 +23,8 @@ def section_of(tallies: Mapping[str, Mapping[str, Any]]) -> str:
     documents = {side: tallies[side]["documents"] for side in sides}
     axes = [_axis(axis, whole, sides, documents) for axis in whole["groups"]]
     lead = (
-        "Documents that use a word of a list (<code>data_prep/demographic_terms.yaml</code>). A word is no person: "
-        "the list is short, English, and cannot tell who is meant. Read it as a question, not as an answer."
+        "Documents that use a word of a list (<code>data_prep/governance/demographic_terms.yaml</code>). A word is no "
+        "person: the list is short, English, and cannot tell who is meant. Read it as a question, not as an answer."
     )
     return section("Of whom it speaks", *axes, _associated(associations(whole)), lead=lead, anchor="people")
 

@@ -1,13 +1,13 @@
 """`stage: augment`: more supervised rows from those there are, each marked with where it comes from.
 
 Reads conversations (`train.jsonl` of `stage: instructions` or of `question_answers`) or labelled texts. Each method of
-data_prep/augmentation that is named under `methods` makes new rows; a rewording changes the last thing the user says,
-and never an answer or a label. A new row's `meta.augmentation` holds method, `of` (the id of its origin; all of them
-for a new task), seed and the model that wrote it.
+data_prep/synthesis/augmentation that is named under `methods` makes new rows; a rewording changes the last thing the
+user says, and never an answer or a label. A new row's `meta.augmentation` holds method, `of` (the id of its origin; all
+of them for a new task), seed and the model that wrote it.
 
 Only training rows are augmented. The validation file goes through byte for byte, and a new row that is like one of its
-questions, or is found in `decontaminate`, is refused. So are copies and near-copies (`data_prep.novelty`). At most
-`max_per_origin` new rows come from one row; a row that is augmented already is kept, not augmented again.
+questions, or is found in `decontaminate`, is refused. So are copies and near-copies (`data_prep.synthesis.novelty`). At
+most `max_per_origin` new rows come from one row; a row that is augmented already is kept, not augmented again.
 
 Into `output_dir`: `train.jsonl` (each row, followed by what was made of it), `validation.jsonl` if there is one,
 `refused.jsonl` (method, of, text, reason).
@@ -28,19 +28,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
-from data_prep import augmentation
-from data_prep.generator import COSMETIC, Generator
+from data_prep.synthesis import augmentation
+from data_prep.synthesis.generator import COSMETIC, Generator
 from recipes.errors import UserError
 from recipes.sections import Fault, InputPath, Section, StageRecipe, shipped
 
 if TYPE_CHECKING:
-    from data_prep.augmentation import Candidate, Method, Origin
-    from data_prep.novelty import Novelty
+    from data_prep.synthesis.augmentation import Candidate, Method, Origin
+    from data_prep.synthesis.novelty import Novelty
     from recipes.artifact import Work
 
     Methods = Section
 else:
-    # One optional section for each file in data_prep/augmentation.
+    # One optional section for each file in data_prep/synthesis/augmentation.
     Methods = create_model(
         "Methods",
         __base__=Section,
@@ -158,7 +158,7 @@ def _contexts(recipe: Recipe, work: Work, stack: ExitStack) -> Callable[[str], a
     """Return what gives each method its context; all share one generator and its cache."""
     if recipe.generator is None:
         return lambda name: augmentation.Context(recipe.seed, name)
-    from data_prep.generator import Writer
+    from data_prep.synthesis.generator import Writer
 
     writer = stack.enter_context(Writer(recipe.generator, work.scratch, recipe.seed))
     return lambda name: augmentation.Context(recipe.seed, name, writer)
@@ -167,8 +167,8 @@ def _contexts(recipe: Recipe, work: Work, stack: ExitStack) -> Callable[[str], a
 def _novelty(recipe: Recipe) -> Novelty:
     """Return what tells new rows from those there are."""
     from data_prep import decontaminate
-    from data_prep.novelty import Novelty
     from data_prep.records import numbered_rows
+    from data_prep.synthesis.novelty import Novelty
 
     evaluation = decontaminate.index([shipped(path) for path in recipe.decontaminate])
     held_back = []
@@ -202,8 +202,8 @@ def _origin(recipe: Recipe, row: dict[str, Any], name: str) -> Origin:
 
     Raises: ValueError for a row of neither kind.
     """
-    from data_prep.augmentation import Origin
     from data_prep.records import check_messages
+    from data_prep.synthesis.augmentation import Origin
 
     given = row.get("id")
     identity = given if isinstance(given, str) and given else name

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, create_model, model_validator
 
 from data_prep import filters
+from data_prep.engine.section import Engine
 from data_prep.inputs import Input
 from data_prep.inputs import faults as input_faults
 from recipes.sections import Fault, InputPath, Section, StageRecipe
@@ -93,14 +94,6 @@ class Split(Section):
     )
 
 
-class Engine(Section):
-    """Who does the work; none of this changes what comes out."""
-
-    workers: int = Field(default=0, ge=0, description="Processes on this machine; 0: one for each core.")
-    scheduler: str = Field(default="", description="Address of a Dask scheduler whose workers see the same files.")
-    shard_bytes: int = Field(default=32 * 2**20, ge=2**16, description="Input bytes that are one task.")
-
-
 class Recipe(StageRecipe):
     """What to read, how to clean it, what to keep out."""
 
@@ -143,7 +136,7 @@ class Recipe(StageRecipe):
                 found += [Fault(("filters", name, *fault.key), fault.what, fault.write)
                           for fault in module.faults(getattr(self.filters, name))]  # fmt: skip
         if self.forget:
-            from data_prep import forgetting
+            from data_prep.governance import forgetting
 
             found += forgetting.faults(("forget",), self.forget)
         return found

@@ -1,9 +1,9 @@
 """`stage: instructions`: supervised data in any usual shape -> checked rows that trainers read, split and counted.
 
 Files are JSON lines, JSON, CSV/TSV, Parquet, Arrow, folders of those, or data sets that Hugging Face's `datasets` saved
-to disk (`data_prep.tables`). The shape of each file is recognised by its columns (`data_prep/shapes/`) and shown with
-its first row as read; `shape:`, `columns:` and `roles:` override it. Every row that is refused is counted and listed
-with file, line and reason.
+to disk (`data_prep.files.tables`). The shape of each file is recognised by its columns (`data_prep/supervised/shapes/`)
+and shown with its first row as read; `shape:`, `columns:` and `roles:` override it. Every row that is refused is
+counted and listed with file, line and reason.
 
 | kind | rows | read by |
 |---|---|---|
@@ -40,7 +40,9 @@ class Input(Section):
     """A file, a folder of files, or a saved data set, and how it is to be read where that is not seen by itself."""
 
     path: InputPath
-    shape: str = Field(default="", description="One of data_prep/shapes; by default recognised by the columns.")
+    shape: str = Field(
+        default="", description="One of data_prep/supervised/shapes; by default recognised by the columns."
+    )
     columns: dict[str, str | list[str]] = Field(
         default_factory=dict,
         description="Our column: theirs, such as {question: title, answer: body}; several are joined: [title, body].",
@@ -116,7 +118,7 @@ class Recipe(StageRecipe):
 
 def _faults(recipe: Recipe) -> list[Fault]:
     """Return what the first rows, the tokenizer's place and the languages' codes say."""
-    from data_prep import tables
+    from data_prep.files import tables
     from data_prep.language import LANGUAGES
     from data_prep.supervised import reading
 
@@ -143,7 +145,7 @@ def _faults(recipe: Recipe) -> list[Fault]:
 def wanted(recipe: Recipe, item: Input) -> Any:
     """Return how an input is to be read."""
     from data_prep.supervised.reading import Wanted
-    from data_prep.turns import Options
+    from data_prep.supervised.turns import Options
 
     options = Options(
         tool_turns=recipe.tool_turns,

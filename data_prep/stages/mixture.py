@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from data_prep.stages.corpus import Engine
+from data_prep.engine.section import Engine
 from recipes.errors import UserError
 from recipes.sections import Fault, InputPath, Section, StageRecipe
 
 if TYPE_CHECKING:
     from data_prep.engine.phases import Phases
-    from data_prep.row_ranges import Range
+    from data_prep.tokens.row_ranges import Range
 
 
 class Input(Section):
@@ -65,7 +65,7 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Refuse shares and totals that exclude each other or come to nothing."""
-        from data_prep import row_ranges, tokenization
+        from data_prep.tokens import row_ranges, tokenization
 
         found = [fault for index, item in enumerate(self.inputs)
                  for fault in row_ranges.faults(("inputs", index, "path"), item.path)]  # fmt: skip
@@ -139,9 +139,9 @@ class Measured:
 
 def run(recipe: Recipe) -> None:
     """Mix."""
-    from data_prep import mixture_passes
     from data_prep.engine import phases, workers
     from data_prep.engine.progress import Progress
+    from data_prep.tokens import mixture_passes
     from recipes import artifact
 
     with artifact.writing(recipe) as work:
@@ -156,7 +156,7 @@ def run(recipe: Recipe) -> None:
 
 def _passes(recipe: Recipe, passes: Phases, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Measure and write all sources; return what mixture.json says of each, and the runs to assemble."""
-    from data_prep import mixing
+    from data_prep.tokens import mixing
 
     measured = [_measure(recipe, index, passes, folder) for index in range(len(recipe.inputs))]
     sources = [
@@ -180,8 +180,8 @@ def _columns(recipe: Recipe) -> tuple[str, str, str | None]:
 
 def _measure(recipe: Recipe, index: int, passes: Phases, folder: Path) -> Measured:
     """Return the sizes of one source."""
-    from data_prep import mixing, mixture_passes, row_ranges, tokenization
     from data_prep.engine.phases import Task
+    from data_prep.tokens import mixing, mixture_passes, row_ranges, tokenization
 
     item = recipe.inputs[index]
     name = item.called()
@@ -213,8 +213,8 @@ def _select(
     recipe: Recipe, index: int, source: Measured, asked: int, passes: Phases, folder: Path
 ) -> tuple[Counter[str], list[str]]:
     """Write the chosen documents of one source as runs; return the counts and the runs."""
-    from data_prep import mixing, mixture_passes
     from data_prep.engine.phases import Task
+    from data_prep.tokens import mixing, mixture_passes
 
     full, rest = divmod(asked, source.size) if source.size else (0, 0)
     number = {stratum: place for place, stratum in enumerate(source.strata)}
@@ -259,7 +259,7 @@ def _row(source: Measured, share: float, asked: int, counts: Counter[str]) -> di
 
 def _report(recipe: Recipe, work: Any, rows: list[dict[str, Any]]) -> None:
     """Write mixture.json, keep it in the manifest, and say it."""
-    from data_prep import mixing
+    from data_prep.tokens import mixing
 
     unit = "tokens" if recipe.tokenizer else "words"
     total = sum(row["written"]["units"] for row in rows)

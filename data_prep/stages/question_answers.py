@@ -10,10 +10,11 @@ end of the passage and, where it is a copy, of the answer, in characters of the 
 (question, answer, document, start, end, reason), `contamination.jsonl` (evaluation questions found, with both texts).
 
 A document stands on one side with everything that was made from it. A killed run goes on where it was: what a
-model has answered is kept (`data_prep.generator`). Memory grows with the number of questions (two hashes each), not
-with the text.
+model has answered is kept (`data_prep.synthesis.generator`). Memory grows with the number of questions (two hashes
+each), not with the text.
 
-Left out: whether an answer is right (see `data_prep.question_answers.checks`); answers that need several documents.
+Left out: whether an answer is right (see `data_prep.synthesis.question_answers.checks`); answers that need several
+documents.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from data_prep.generator import COSMETIC, Generator
+from data_prep.synthesis.generator import COSMETIC, Generator
 from recipes.errors import UserError
 from recipes.finding import nearest
 from recipes.sections import Fault, InputPath, Section, StageRecipe, shipped
 
 if TYPE_CHECKING:
     from data_prep.decontaminate import Questions
-    from data_prep.generator import Answer
-    from data_prep.question_answers.duplicates import Asked
-    from data_prep.question_answers.passages import Pair, Passage
     from data_prep.records import Document
+    from data_prep.synthesis.generator import Answer
+    from data_prep.synthesis.question_answers.duplicates import Asked
+    from data_prep.synthesis.question_answers.passages import Pair, Passage
     from recipes.artifact import Work
 
 NO_PAIR = "no pair in the answer"
@@ -87,7 +88,7 @@ class Recipe(StageRecipe):
         """Refuse rules there are not, keys of another kind, and files whose first row is no document."""
         found = [*self.generator.faults(), *self._rule_faults()]
         if self.task and self.generator.kind != "rules":
-            from data_prep.question_answers.prompts import task_mistake
+            from data_prep.synthesis.question_answers.prompts import task_mistake
 
             found += [Fault(("task",), *mistake)] if (mistake := task_mistake(self.task)) else []
         for index, path in enumerate(self.inputs):
@@ -98,7 +99,7 @@ class Recipe(StageRecipe):
         return found
 
     def _rule_faults(self) -> Iterator[Fault]:
-        from data_prep.question_answers import rules
+        from data_prep.synthesis.question_answers import rules
 
         known = sorted(rules.modules()) if self.rules else []
         for index, name in enumerate(self.rules):
@@ -146,8 +147,8 @@ def run(recipe: Recipe) -> None:
 def _write(recipe: Recipe, work: Work, counts: Counts) -> None:
     """Make, check and write every pair, one document after the other."""
     from data_prep import decontaminate, split
-    from data_prep.question_answers.duplicates import Asked
     from data_prep.records import writer
+    from data_prep.synthesis.question_answers.duplicates import Asked
 
     questions = decontaminate.index([shipped(path) for path in recipe.decontaminate])
     asked = Asked(recipe.checks.near_duplicate)
@@ -180,15 +181,15 @@ def _pairs(
     recipe: Recipe, work: Work, counts: Counts, write_refused: Callable[[Any], None]
 ) -> Iterator[tuple[Passage, list[Pair]]]:
     """Yield each passage with what rules or a model make of it."""
-    from data_prep.question_answers import rules
+    from data_prep.synthesis.question_answers import rules
 
     passages = _passages(recipe, counts)
     if recipe.generator.kind == "rules":
         for passage in passages:
             yield passage, list(rules.find(passage, recipe.rules))
         return
-    from data_prep.generator import Writer
-    from data_prep.question_answers.prompts import request
+    from data_prep.synthesis.generator import Writer
+    from data_prep.synthesis.question_answers.prompts import request
 
     with Writer(recipe.generator, work.scratch, recipe.seed) as author:
         ours, theirs = tee(passages)
@@ -203,8 +204,8 @@ def _pairs(
 
 def _read(answer: Answer, most: int, maker: str) -> tuple[list[Pair], str]:
     """Return the pairs in a model's answer, or why there is none."""
-    from data_prep.question_answers.passages import Pair
-    from data_prep.question_answers.prompts import pairs
+    from data_prep.synthesis.question_answers.passages import Pair
+    from data_prep.synthesis.question_answers.prompts import pairs
 
     if answer.reason:
         return [], answer.reason
@@ -213,7 +214,7 @@ def _read(answer: Answer, most: int, maker: str) -> tuple[list[Pair], str]:
 
 
 def _passages(recipe: Recipe, counts: Counts) -> Iterator[Passage]:
-    from data_prep.question_answers.passages import passages
+    from data_prep.synthesis.question_answers.passages import passages
 
     limits = recipe.passages
     for document in _documents(recipe):
@@ -240,7 +241,7 @@ def _reason(
     recipe: Recipe, pair: Pair, passage: Passage, asked: Asked, questions: Questions, leak: Callable[[Any], None]
 ) -> str | None:
     """Return why a pair is refused; an evaluation question that was found is written down."""
-    from data_prep.question_answers import checks
+    from data_prep.synthesis.question_answers import checks
 
     limits = checks.Limits(**recipe.checks.model_dump(exclude={"near_duplicate"}))
     if reason := checks.reason(pair, passage, limits):

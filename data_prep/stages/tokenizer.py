@@ -1,7 +1,7 @@
 """`stage: tokenizer`: a new byte-level BPE tokenizer, or an existing one with domain tokens added.
 
 With `extend`, the vocabulary of a model grows by the tokens that save most on the domain's texts
-(data_prep/vocabulary.py); ids, special tokens and chat template stay. `stage: cpt` takes the result as its
+(data_prep/tokens/vocabulary.py); ids, special tokens and chat template stay. `stage: cpt` takes the result as its
 `tokenizer:` and makes the new embeddings. Without it, a tokenizer is learned from the texts (Sennrich et al. 2016,
 https://arxiv.org/abs/1508.07909, on bytes, as GPT-2 does), for a base that is trained from scratch.
 
@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from data_prep import mixing
+from data_prep.tokens import mixing
 from recipes.errors import UserError
 from recipes.sections import Fault, InputPath, StageRecipe, shipped
 
 if TYPE_CHECKING:
-    from data_prep.vocabulary import NewToken
+    from data_prep.tokens.vocabulary import NewToken
 
 # As the embedded base has them.
 SPECIAL_TOKENS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
@@ -57,7 +57,7 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Refuse keys of the other way, special tokens that are not there, and what cannot be read or extended."""
-        from data_prep import row_ranges, tokenization
+        from data_prep.tokens import row_ranges, tokenization
 
         others = ONLY_NEW if self.extend else ONLY_EXTENDING
         way = "a tokenizer that is extended keeps its own" if self.extend else "only `extend` adds tokens"
@@ -79,7 +79,7 @@ class Recipe(StageRecipe):
 
 
 def _not_bpe(path: str) -> list[Fault]:
-    from data_prep import tokenization
+    from data_prep.tokens import tokenization
 
     if not shipped(path).exists():
         return []
@@ -141,7 +141,7 @@ def _extend(recipe: Recipe, path: str, work: Any, share: float) -> Any:
     """Write and return the tokenizer with new tokens, and note what they are made of."""
     from tokenizers import Tokenizer
 
-    from data_prep import tokenization, vocabulary
+    from data_prep.tokens import tokenization, vocabulary
 
     old = tokenization.load(path)
     words = vocabulary.Words(old)
@@ -171,7 +171,7 @@ def _extend(recipe: Recipe, path: str, work: Any, share: float) -> Any:
 
 
 def _write_new(folder: Path, old: Any, new: list[NewToken]) -> None:
-    from data_prep import tokenization, vocabulary
+    from data_prep.tokens import tokenization, vocabulary
 
     rows = [
         {"token": token.token, "id": token.id, "pieces": token.pieces, "saved": token.saved,
@@ -185,7 +185,7 @@ def _write_new(folder: Path, old: Any, new: list[NewToken]) -> None:
 
 def _measure(recipe: Recipe, tokenizer: Any, work: Any, share: float) -> None:
     """Write fertility.json: the old tokenizer, if there is one, and the new one, on both sorts of texts."""
-    from data_prep import fertility, tokenization
+    from data_prep.tokens import fertility, tokenization
 
     sides: dict[str, Callable[[], Iterator[str]]] = {"inputs": lambda: _sample(recipe, share)}
     if held_out := recipe.held_out:
@@ -207,7 +207,7 @@ def _measure(recipe: Recipe, tokenizer: Any, work: Any, share: float) -> None:
 
 def _texts(paths: Iterable[str], column: str) -> Iterator[str]:
     """Yield the texts of all files; rows without one, or with one too long for the library, are passed over."""
-    from data_prep import row_ranges
+    from data_prep.tokens import row_ranges
 
     for piece in row_ranges.ranges(file for path in paths for file in row_ranges.files_of(path)):
         for _, row, _ in row_ranges.rows(piece):
@@ -236,7 +236,7 @@ def _sample(recipe: Recipe, share: float) -> Iterator[str]:
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    from data_prep import token_shards
+    from data_prep.tokens import token_shards
 
     for batch in token_shards.batches((None, text) for text in texts):
         yield [text for _, text in batch]

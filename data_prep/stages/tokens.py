@@ -4,7 +4,7 @@ Shards are pieces of the input files (`engine.shard_bytes`), so the same bytes c
 run that was killed goes on at the first shard that is not whole. Training cuts its rows from the shards through memory
 maps: `stage: cpt` takes this folder as `data.train_file`, whatever its `max_length` or `packing`.
 
-Into `output_dir`: `shard-*.bin`, `.ends.npy`, `.documents.jsonl` and `tokens.json` (data_prep/token_shards.py).
+Into `output_dir`: `shard-*.bin`, `.ends.npy`, `.documents.jsonl` and `tokens.json` (data_prep/tokens/token_shards.py).
 Left out: conversations, whose loss mask comes with the chat template at training (finetune/chat.py).
 """
 
@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from data_prep.row_ranges import LONGEST_TEXT
-from data_prep.stages.corpus import Engine
+from data_prep.engine.section import Engine
+from data_prep.tokens.row_ranges import LONGEST_TEXT
 from recipes.errors import UserError
 from recipes.sections import Fault, InputPath, StageRecipe
 
@@ -45,7 +45,7 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Refuse a tokenizer without a file or an end, and files whose first row has no text."""
-        from data_prep import row_ranges, tokenization
+        from data_prep.tokens import row_ranges, tokenization
 
         found = tokenization.faults(("tokenizer",), self.tokenizer, self.eos_token)
         for index, path in enumerate(self.inputs):
@@ -56,9 +56,9 @@ class Recipe(StageRecipe):
 
 def run(recipe: Recipe) -> None:
     """Tokenise."""
-    from data_prep import row_ranges, token_shards, tokenization
     from data_prep.engine import phases, workers
     from data_prep.engine.progress import Progress
+    from data_prep.tokens import row_ranges, token_shards, tokenization
     from recipes import artifact
 
     with artifact.writing(recipe) as work:
@@ -94,7 +94,7 @@ NOT_METRICS = ("format", "shards", "dtype", "fingerprint", "eos_token", "eos_id"
 
 def _index(tokenizer: Any, eos_token: str, eos: int, names: list[str], results: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what tokens.json says."""
-    from data_prep import token_shards, tokenization
+    from data_prep.tokens import token_shards, tokenization
 
     total: Counter[str] = Counter()
     left_out: Counter[str] = Counter()

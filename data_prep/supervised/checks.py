@@ -25,11 +25,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_prep import decontaminate, shingles, tables
+from data_prep import decontaminate, shingles
 from data_prep.decontaminate import Hit, Questions
 from data_prep.decontaminate import Item as Question
+from data_prep.files import tables
 from data_prep.records import Message
-from data_prep.turns import Parts, Refused, check_turns
+from data_prep.supervised.turns import Parts, Refused, check_turns
 from recipes.errors import UserError
 
 PLACEHOLDERS = (

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep import personal_data, tables
+from data_prep import personal_data
+from data_prep.files import tables
 from data_prep.records import read_rows, writer
 from data_prep.supervised import alike, checks, sides, statistics, telling
 from data_prep.supervised.checks import Checked, Checker, Contaminated
 from data_prep.supervised.kept import Kept
 from data_prep.supervised.reading import File, Item, Wanted
-from data_prep.turns import Refused
+from data_prep.supervised.turns import Refused
 from recipes.errors import UserError
 from recipes.sections import shipped
 

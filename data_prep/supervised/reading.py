@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data_prep import columnar, shapes, tables
-from data_prep.shapes import Reading, Shape, translation
-from data_prep.turns import ROLE_NAMES, Options, Parts, Refused
+from data_prep.files import columnar, tables
+from data_prep.supervised import shapes
+from data_prep.supervised.shapes import Reading, Shape, translation
+from data_prep.supervised.turns import ROLE_NAMES, Options, Parts, Refused
 from recipes.errors import UserError
 
 PROBE = 20

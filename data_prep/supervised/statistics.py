@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_prep.turns import Parts
+from data_prep.supervised.turns import Parts
 
 PERCENTILES = (5, 25, 50, 75, 95, 100)
 SAMPLE = 1000  # characters by which the language is told

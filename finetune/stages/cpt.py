@@ -124,7 +124,7 @@ def tokenizer_of(recipe: Recipe) -> Any:
 
 def training_rows(recipe: Recipe, tokenizer: Any, left_out: Counter[str] | None = None) -> Sequence[dict[str, Any]]:
     """Return the packed rows to train on, replayed ones strewn in."""
-    from data_prep.packed_rows import Chosen, Joined
+    from data_prep.tokens.packed_rows import Chosen, Joined
 
     rows = packed(recipe, tokenizer, recipe.data.train_file, left_out)
     if recipe.data.replay_file is None or recipe.data.replay_share == 0:

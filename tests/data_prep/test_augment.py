@@ -17,10 +17,10 @@ import pytest
 from chat_server import Reply, Server, answered
 
 from data_prep import decontaminate
-from data_prep.augmentation import Context, Origin, back_translation, eda, noise, templates
-from data_prep.novelty import Novelty
 from data_prep.records import Conversation, read, read_rows, write_rows
 from data_prep.stages import augment
+from data_prep.synthesis.augmentation import Context, Origin, back_translation, eda, noise, templates
+from data_prep.synthesis.novelty import Novelty
 from recipes.errors import RecipeError, UserError
 from recipes.load import load
 

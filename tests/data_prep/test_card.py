@@ -5,10 +5,10 @@ import re
 import pytest
 import yaml
 
-from data_prep import card
+from data_prep.governance import card
+from data_prep.governance.tally import Tally
 from data_prep.records import Document
 from data_prep.stages.corpus import Recipe
-from data_prep.tally import Tally
 
 
 def made(documents, summary=None, **recipe):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ftfy.bad_codecs
 import pytest
 
-from data_prep.decoding import Unreadable, decode
+from data_prep.files.decoding import Unreadable, decode
+from data_prep.files.legacy_encodings import encoding_of, wide_encoding_of
 from data_prep.filters.encoding import repair
-from data_prep.legacy_encodings import encoding_of, wide_encoding_of
 
 GERMAN = (
     "Schöne Grüße aus Köln: wir hören, dass die Straße über Nacht gesperrt würde.\nÄußerst ärgerlich für Fußgänger."

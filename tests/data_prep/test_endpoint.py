@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chat_server import Server, answered, failed
 
-from data_prep.endpoint import HOPELESS, Endpoint, Refusal, key_of, retry_after, url_mistake
+from data_prep.synthesis.endpoint import HOPELESS, Endpoint, Refusal, key_of, retry_after, url_mistake
 from recipes.errors import UserError
 
 ASK = [{"role": "user", "content": "Where?"}]

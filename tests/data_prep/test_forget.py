@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import document_lineage, forget, forgetting, packed_rows, token_shards
+from data_prep.governance import document_lineage, forget, forgetting
 from data_prep.records import read_rows, write_rows
 from data_prep.stages import corpus, mixture, tokens
+from data_prep.tokens import packed_rows, token_shards
 from finetune.stages import cpt, sft
 from recipes import artifact, run
 from recipes.errors import UserError

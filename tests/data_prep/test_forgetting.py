@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from data_prep import forgetting, term_search
 from data_prep.filters import Drop
+from data_prep.governance import forgetting, term_search
 from data_prep.records import Document
 from recipes.errors import UserError
 

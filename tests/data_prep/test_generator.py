@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from chat_server import Reply, Server, answered, failed
 
-from data_prep.generator import TOO_LONG, Answer, Cache, Generator, Writer
+from data_prep.synthesis.generator import TOO_LONG, Answer, Cache, Generator, Writer
 from recipes.errors import UserError
 from recipes.sections import Generation
 
@@ -102,7 +102,7 @@ def test_what_was_answered_before_the_server_failed_is_kept(server: Server, tmp_
 KILLED = """
 import sys
 from pathlib import Path
-from data_prep.generator import Generator, Writer
+from data_prep.synthesis.generator import Generator, Writer
 settings = Generator(kind="endpoint", url=sys.argv[1], model="m", max_concurrency=2)
 requests = [[{"role": "user", "content": f"Question {number}"}] for number in range(200)]
 with Writer(settings, Path(sys.argv[2]), 1) as writer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_prep.decoding import Unreadable
+from data_prep.files.decoding import Unreadable
 from data_prep.readers import html
 
 PARAGRAPHS = [

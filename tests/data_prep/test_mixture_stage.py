@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from data_prep import mixing, mixture_passes
 from data_prep.records import read_rows, write_rows
 from data_prep.stages import mixture
+from data_prep.tokens import mixing, mixture_passes
 from recipes.errors import RecipeError, UserError
 
 BASE = "recipes/base/tuneloop-base-4m"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep import packed_rows
-from data_prep.packing import BestFit, Wrapped, best_fit
+from data_prep.tokens import packed_rows
+from data_prep.tokens.packing import BestFit, Wrapped, best_fit
 
 
 def _item_by_item(lengths: list[int], capacity: int) -> list[int]:

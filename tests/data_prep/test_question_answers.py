@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from chat_server import Reply, Server, answered
 
-from data_prep.question_answers import checks, prompts, rules, words
-from data_prep.question_answers.duplicates import Asked
-from data_prep.question_answers.passages import Pair, passages, spans
-from data_prep.question_answers.rules.headings import infinitive
 from data_prep.records import Conversation, Document, read, read_rows, write_rows
 from data_prep.stages import question_answers
+from data_prep.synthesis.question_answers import checks, prompts, rules, words
+from data_prep.synthesis.question_answers.duplicates import Asked
+from data_prep.synthesis.question_answers.passages import Pair, passages, spans
+from data_prep.synthesis.question_answers.rules.headings import infinitive
 from recipes.errors import RecipeError, UserError
 from recipes.load import load
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import decoding, readers, streams
+from data_prep import readers
+from data_prep.files import decoding, streams
 from data_prep.garden import pdf
 from data_prep.readers import Skipped, markdown
 from data_prep.readers import pdf as pdf_reader

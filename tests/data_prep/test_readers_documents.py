@@ -15,7 +15,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from data_prep import archive, decoding, licences, readers
+from data_prep import readers
+from data_prep.files import archive, decoding, licences
 from data_prep.garden import pdf
 from data_prep.readers import Skipped, mbox, rst
 from data_prep.records import Document

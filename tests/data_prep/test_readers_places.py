@@ -116,7 +116,8 @@ def test_files_without_permission() -> None:
         os.chmod(Path(folder, "closed"), 0)
         os.chmod(Path(folder, "b.txt"), 0)
         script = (
-            "import os, sys; from data_prep import readers, listing; from data_prep.readers import text\n"
+            "import os, sys; from data_prep import readers; from data_prep.files import listing\n"
+            "from data_prep.readers import text\n"
             "readers.modules(); os.setgid(65534); os.setuid(65534)\n"
             "print([getattr(item, 'reason', item) if hasattr(item, 'reason') else item.text for item in "
             "readers.read(__import__('pathlib').Path(sys.argv[1]))])"

@@ -13,7 +13,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from data_prep import readers, streams
+from data_prep import readers
+from data_prep.files import streams
 from data_prep.inputs import Input, documents_of, faults, units_of
 from data_prep.readers import Skipped
 from data_prep.records import Document

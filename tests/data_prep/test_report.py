@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pytest
 
 from data_prep import report
+from data_prep.governance.tally import Tally
 from data_prep.records import Document
 from data_prep.report import markup
-from data_prep.tally import Tally
 
 EVIL = '<script>alert("x")</script>&\ud83d'
 VOID = {"meta", "br"}

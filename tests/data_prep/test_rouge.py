@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from data_prep.rouge import Pool, common, f1, words
+from data_prep.synthesis.rouge import Pool, common, f1, words
 
 
 def table(one: list[str], other: list[str]) -> int:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from data_prep import shapes
 from data_prep.decontaminate import Questions
-from data_prep.supervised import checks
-from data_prep.turns import Options, Refused
+from data_prep.supervised import checks, shapes
+from data_prep.supervised.turns import Options, Refused
 
 ASK, ANSWER, WORSE = ({"role": role, "content": text} for role, text in
                       (("user", "Where?"), ("assistant", "Here."), ("assistant", "Nowhere.")))  # fmt: skip

@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from data_prep.decontaminate import Questions
 from data_prep.supervised import alike, checks, sides, statistics
 from data_prep.supervised.kept import Kept
-from data_prep.turns import Refused
+from data_prep.supervised.turns import Refused
 
 WORDS = "moss fern pond rock gate door lily bell seed root leaf path stone water light shade".split()
 

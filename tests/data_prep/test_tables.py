@@ -11,7 +11,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from data_prep import json_stream, tables
+from data_prep.files import json_stream, tables
 from recipes.errors import UserError
 
 ROWS = [

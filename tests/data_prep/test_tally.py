@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from data_prep import demographics, tally, term_search
+from data_prep.governance import demographics, tally, term_search
+from data_prep.governance.tally import Tally
 from data_prep.records import Document
-from data_prep.tally import Tally
 from recipes.errors import UserError
 
 TERMS = """

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from data_prep import tokenization, vocabulary
 from data_prep.records import write_rows
 from data_prep.stages import tokenizer as stage
+from data_prep.tokens import tokenization, vocabulary
 from recipes.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from data_prep import row_ranges, token_shards, tokenization
 from data_prep.records import read_rows, write_rows
 from data_prep.stages import tokens
-from data_prep.token_shards import TokenShards
+from data_prep.tokens import row_ranges, token_shards, tokenization
+from data_prep.tokens.token_shards import TokenShards
 from recipes.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from data_prep.generator import TOO_LONG, Answer, Generator, Writer
-from data_prep.question_answers.prompts import SYSTEM
 from data_prep.records import Document, read_rows, write_rows
 from data_prep.stages import question_answers
+from data_prep.synthesis.generator import TOO_LONG, Answer, Generator, Writer
+from data_prep.synthesis.question_answers.prompts import SYSTEM
 from finetune import answering, chat, generate, models
 from recipes.errors import UserError
 from recipes.sections import Generation

@@ -13,7 +13,7 @@ import torch
 from data_prep.records import write_rows
 from data_prep.stages import tokenizer as tokenizer_stage
 from data_prep.stages import tokens
-from data_prep.token_shards import TokenShards
+from data_prep.tokens.token_shards import TokenShards
 from eval import contamination, lineage
 from finetune import models, packing, vocabulary
 from finetune.losses import next_token_loss
@@ -155,7 +155,7 @@ def test_a_folder_without_tokens_and_rows_beyond_the_context_are_faults(tiny_mod
 
 @pytest.mark.parametrize("base", ["recipes/base/tuneloop-base-4m"])
 def test_the_fingerprint_survives_transformers(base: str, tmp_path: Path) -> None:
-    from data_prep import tokenization
+    from data_prep.tokens import tokenization
     from finetune.documents import backend
 
     raw = tokenization.fingerprint(tokenization.load(base))

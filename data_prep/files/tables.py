@@ -1,0 +1,159 @@
+"""Rows of a table, one at a time, with the line that each stands in: JSON lines, JSON, CSV/TSV, Parquet, Arrow.
+
+`rows_of(path)` yields (line, row); a row that cannot be read is a `ValueError` that says why, and the next row follows.
+What cannot be read at all is a `UserError`. The format is told by content first (Parquet, Arrow and JSON have marks),
+then by suffix. Gzip and Zstandard are unpacked on the way, whatever the name.
+
+| format | line is | streamed |
+|---|---|---|
+| JSON lines | the line | by line |
+| a JSON array, or an object of arrays or of rows | the line on which the row starts | by row |
+| CSV, TSV (comma, semicolon, tab or bar) | the line on which the row starts | by row |
+| Parquet, Arrow, a data set of Hugging Face saved to disk | the number of the row | by 1,024 rows |
+
+Memory: one row of text, of at most `MAX_ROW` bytes, or one batch of rows. Left out: Excel, fixed-width columns, SQL.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from data_prep.files import columnar, delimited
+from data_prep.records import open_binary, parse_line
+from recipes.errors import UserError
+
+Row = dict[str, Any]
+Numbered = Iterator[tuple[int, Row | ValueError]]
+MAX_ROW = 64 * 2**20  # bytes: a longer row is a whole data set on one line
+HEAD = 2**16
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
+PACKED = (".gz", ".zst")
+LINES, JSON, CSV, PARQUET, ARROW, SAVED = "JSON lines", "JSON", "CSV", "Parquet", "Arrow", "a saved data set"
+MARKS = {
+    b"PK\x03\x04": ("a zip file (an Excel sheet is one)", "unpack it, or save the sheet as CSV"),
+    b"%PDF": ("a PDF file, not a table", "name a table; documents go through `stage: corpus`"),
+}
+
+
+def files(path: Path) -> list[Path]:
+    """Return the tables that a path names: itself, or all below a folder, in the order of their names."""
+    if not path.is_dir() or columnar.is_saved(path):
+        return [path]
+    found = []
+    for entry in sorted(path.iterdir()):
+        if entry.name.startswith((".", "_")) or (entry.is_symlink() and entry.is_dir()):
+            continue
+        if entry.is_dir():
+            found += files(entry)
+        elif _suffix(entry) in SUFFIXES and entry.name not in ("dataset_info.json", "manifest.json"):
+            found.append(entry)
+    return found
+
+
+def rows_of(path: Path | str, *, header: bool = True, split: str = "") -> Numbered:
+    """Yield the rows of a table with their lines.
+
+    `header: False` names the columns of a CSV file 1, 2, ...; `split` is one of a saved data set's.
+    Raises: UserError for a file that is no table or that is damaged.
+    """
+    path = Path(path)
+    try:
+        yield from _rows(path, header, split)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(str(path), f"damaged gzip file ({error})", "a file that unpacks") from error
+    except OSError as error:
+        raise UserError(str(path), f"cannot be read ({error.strerror or error})", "a readable file") from error
+
+
+def format_of(path: Path) -> str:
+    """Return the name of a table's format.
+
+    Raises: UserError for what is no table.
+    """
+    if path.is_dir():
+        return SAVED
+    with open_binary(path) as stream:
+        head = stream.read(HEAD)
+    if head.startswith(b"PAR1"):
+        return PARQUET
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return ARROW
+    for mark, told in MARKS.items():
+        if head.startswith(mark):
+            raise UserError(str(path), *told)
+    return _text_format(path, head)
+
+
+def _text_format(path: Path, head: bytes) -> str:
+    """Tell JSON lines, JSON and CSV apart: a first line that is a whole object is a row, whatever the name."""
+    suffix, start = _suffix(path), head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not start:
+        raise UserError(str(path), "an empty file", "name a file with rows")
+    if suffix in (".csv", ".tsv") or not start.startswith((b"{", b"[")):
+        if suffix in (".jsonl", ".ndjson", ".json"):
+            return LINES
+        if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise UserError(str(path), "binary data that are no table", "name JSON lines, JSON, CSV, TSV or Parquet")
+        return CSV
+    first, end, _ = start.partition(b"\n")
+    if suffix in (".jsonl", ".ndjson") and not (start.startswith(b"[") and not _whole(first)):
+        return LINES
+    return LINES if start.startswith(b"{") and end and _whole(first) else JSON
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _rows(path: Path, header: bool, split: str) -> Numbered:
+    form = format_of(path)
+    readers: dict[str, Callable[[], Numbered]] = {
+        LINES: lambda: _json_lines(path),
+        JSON: lambda: _json(path),
+        CSV: lambda: delimited.rows(path, lambda: open_binary(path), header=header),
+        PARQUET: lambda: columnar.parquet(path),
+        ARROW: lambda: columnar.arrow(path),
+        SAVED: lambda: columnar.saved(path, split),
+    }
+    yield from readers[form]()
+
+
+def _json_lines(path: Path) -> Numbered:
+    number = 0
+    with open_binary(path) as stream:
+        while line := stream.readline(MAX_ROW + 1):
+            number += 1
+            if len(line) > MAX_ROW:
+                while line and not line.endswith(b"\n"):
+                    line = stream.readline(MAX_ROW)
+                yield number, ValueError(f"longer than {MAX_ROW // 2**20} MiB")
+            elif line.strip():
+                try:
+                    yield number, parse_line(line)
+                except ValueError as error:
+                    yield number, error
+
+
+def _json(path: Path) -> Numbered:
+    from data_prep.files import json_stream
+
+    with open_binary(path) as stream:
+        yield from json_stream.rows(
+            str(path), io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace"), MAX_ROW
+        )
+
+
+def _suffix(path: Path) -> str:
+    """Return the suffix that tells the format, without the one that tells the packing."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix not in PACKED), "")
