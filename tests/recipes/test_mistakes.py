@@ -183,7 +183,9 @@ def test_one_mistake(kind):
 
 def test_a_mistake_of_the_recipe_as_a_whole():
     lines = GOOD.replace("text: hello", 'text: ""').replace("  file:", "  fiel: x\n  file:")
-    assert said(lines + "kind: fancy\n") == ["r.yaml:5: data.fiel: there is no key `fiel` in `data`; did you mean `file`?"]
+    assert said(lines + "kind: fancy\n") == [
+        "r.yaml:5: data.fiel: there is no key `fiel` in `data`; did you mean `file`?"
+    ]
     lines = GOOD.replace("text: hello", 'text: ""')
     assert said(lines + "kind: fancy\n") == ["r.yaml:1: a fancy text has letters; correct one of the values"]
 
