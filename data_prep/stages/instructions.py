@@ -26,10 +26,11 @@ near-duplicates (2.6 kB for a row of 765 characters; `docs/instructions.md`). Le
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from recipes.sections import Fault, InputPath, Section, StageRecipe, shipped
 
@@ -101,19 +102,18 @@ class Recipe(StageRecipe):
     test: float = Field(default=0.0, ge=0, lt=1)
     balance: Literal["none", "undersample", "oversample", "weights"] = "none"
 
-    @model_validator(mode="after")
-    def _pairs_of_values(self) -> Recipe:
-        if self.validation + self.test >= 1:
-            raise ValueError("validation and test leave nothing to train on; write shares with a sum below 1")
-        if self.balance != "none" and self.kind != "classification":
-            raise ValueError(f"balance: {self.balance} is for kind: classification; write balance: none")
-        if self.max_tokens and self.tokenizer is None:
-            raise ValueError("max_tokens needs a tokenizer to count with; write tokenizer: FOLDER")
-        return self
-
     def faults(self) -> list[Fault]:
         """Refuse files whose first rows fit no shape, unknown shapes, a tokenizer that does not load."""
-        return _faults(self)
+        return [*self._value_faults(), *_faults(self)]
+
+    def _value_faults(self) -> Iterator[Fault]:
+        if self.validation + self.test >= 1:
+            held_back = f"validation {self.validation:g} and test {self.test:g} leave nothing to train on"
+            yield Fault(("validation",), held_back, "shares that add up to less than 1")
+        if self.balance != "none" and self.kind != "classification":
+            yield Fault(("balance",), f"balance: {self.balance} is for kind: classification", "write balance: none")
+        if self.max_tokens and self.tokenizer is None:
+            yield Fault(("max_tokens",), "max_tokens needs a tokenizer to count with", "write tokenizer: FOLDER")
 
 
 def _faults(recipe: Recipe) -> list[Fault]:

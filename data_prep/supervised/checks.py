@@ -6,7 +6,7 @@
 | encoding damage | half a surrogate pair, or more than 0.2 % of the characters lost (U+FFFD) |
 | too long, too many tokens | all texts of the row together |
 | answer too short, placeholder answer, refusal | the answer to be learnt: the last, the chosen one, the target |
-| chosen equals rejected | after tidying |
+| chosen equals rejected | also where they differ in white space alone |
 | wrong language | of prompt and answer together, where the language can be told |
 | contaminated | an evaluation question stands in the prompt, or is the prompt |
 | duplicate, same text with another label, same answer with another label, reversed pair | against the rows before |
@@ -180,7 +180,7 @@ class Checker:
         names = [name for name in ("chosen", "rejected", "completion") if name in parts]
         for conversation in [parts["prompt"] + parts[name] for name in names] or [parts["messages"]]:
             check_turns(conversation)
-        if "chosen" in parts and parts["chosen"] == parts["rejected"]:
+        if "chosen" in parts and _folded(parts["chosen"]) == _folded(parts["rejected"]):
             raise Refused("chosen equals rejected")
         prompt = "\n".join(turn["content"] for turn in start if turn["role"] == "user")
         answers = [_said(parts[name]) for name in names] or [_said(parts["messages"])]
@@ -294,6 +294,11 @@ def _alternatives(parts: Parts) -> list[list[str]]:
     if "chosen" not in parts:
         return [list(_texts(parts))]
     return [list(_texts({"prompt": parts["prompt"], "answer": parts[name]})) for name in ("chosen", "rejected")]
+
+
+def _folded(turns: Sequence[Message]) -> list[tuple[str, ...]]:
+    """Return what is said, however it is spaced."""
+    return [(turn["role"], *turn["content"].split()) for turn in turns]
 
 
 def _length(texts: Sequence[str]) -> int:

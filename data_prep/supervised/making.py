@@ -127,11 +127,17 @@ def make(recipe: Recipe, inputs: Sequence[tuple[str, Path, Wanted]], folder: Pat
         for name, path, wanted in inputs:
             reader.take(name, path, wanted)
         if not reader.kept:
-            raise _nothing_kept(inputs, reader.reasons)
+            raise _nothing_kept(inputs, reader)
         found = _alike(recipe, reader)
     left = [index for index in range(len(reader.kept)) if index not in found.dropped]
     shares = sides.Shares(recipe.validation, recipe.test, recipe.seed)
     side_of = sides.assign(reader.kept, found.groups, left, shares)
+    if "train" not in side_of.values():
+        raise UserError(
+            "validation" if recipe.validation else "test",
+            f"no row is left to train on: all {len(left)} that could be used are held back",
+            "a smaller share, 0 for so few rows, or more rows",
+        )
     how_often, weight = _balance(recipe, reader.kept, side_of)
     figures = _write(recipe, reader, scratch / WAITING, folder, side_of, how_often, weight)
     return telling.finish(recipe, reader, found, figures, folder, weight)
@@ -258,10 +264,16 @@ def _write(
     return figures
 
 
-def _nothing_kept(inputs: Sequence[tuple[str, Path, Wanted]], reasons: Counter[str]) -> UserError:
-    seen = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3)) or "the files are empty"
+def _nothing_kept(inputs: Sequence[tuple[str, Path, Wanted]], reader: Reader) -> UserError:
+    # refused.jsonl is not published: what it would show of each reason is told here.
+    details = {reason: next((row["detail"] for row in rows if row["detail"]), "")[:80]
+               for reason, rows in reader.examples.items()}  # fmt: skip
+    seen = ", ".join(f"{count} x {reason}" + (f": {details[reason]}" if details[reason] else "")
+                     for reason, count in reader.reasons.most_common(3)) or "the files are empty"  # fmt: skip
     kind = inputs[0][2].kind
     what = {"conversations": "rows with a question and an answer", "preferences": "rows with two different answers",
             "unpaired": "rows with an answer and its label", "classification": "rows with a text and a label",
             "pairs": "rows with a source and a target"}[kind]  # fmt: skip
+    if reader.reasons.most_common(1)[:1] == [("unknown role", reader.reasons["unknown role"])]:
+        what = f"roles: {{{details['unknown role']}: user}} beside the path, with every role that the file has"
     return UserError(", ".join(name for name, _, _ in inputs), f"no row could be used ({seen})", what)

@@ -15,6 +15,7 @@ from typing import Any
 
 from data_prep.records import Message
 from data_prep.supervised import turns
+from data_prep.supervised.shapes import transcript
 from data_prep.supervised.turns import Options, Parts, Refused, Row
 
 TEXTS = ("answer", "response", "completion", "text", "content", "output", "body", "message", "value")
@@ -54,7 +55,7 @@ def prompt_of(row: Row, options: Options) -> list[Message]:
     value = row[name]
     if name == "instruction" and isinstance(row.get("input"), str) and row["input"].strip():
         value = f"{value}\n\n{row['input']}"
-    asked = turns.either(value, "user", options)
+    asked = transcript.asked(value, options)
     system = (
         [] if asked[0]["role"] == "system" else turns.single(row, ("system", "system"), ("system", "system_prompt"))
     )

@@ -149,6 +149,14 @@ def test_a_pair_of_equal_answers_is_refused(tmp_path: Path) -> None:
     assert _refused(tmp_path) == [(2, "chosen equals rejected", "")]
 
 
+def test_answers_that_differ_in_white_space_alone_are_equal(tmp_path: Path) -> None:
+    rows = [{"prompt": "Where?", "chosen": "Here, I think.", "rejected": " Here,  I\tthink. "},
+            {"prompt": "Who?", "chosen": "Me.", "rejected": "me."}]  # fmt: skip
+    (kept,) = _run(tmp_path, rows, kind="preferences", deduplicate=None)
+    assert kept["prompt"][0]["content"] == "Who?"
+    assert _refused(tmp_path) == [(1, "chosen equals rejected", "")]
+
+
 def test_a_corrupt_line_is_counted_or_stops(tmp_path: Path) -> None:
     rows = json.dumps(SHAPES["alpaca"]).encode() + b'\n\n{"instruction": \n\xff\n[1]\n'
     _run(tmp_path, rows)
@@ -182,7 +190,7 @@ def test_no_row_that_can_be_used(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         _run(tmp_path, [{"question": "Where?", "answer": ""}] * 2)
     assert str(caught.value) == (
-        f"{tmp_path}/in.jsonl: no row could be used (2 x empty answer); rows with a question and an answer"
+        f"{tmp_path}/in.jsonl: no row could be used (2 x empty answer: turn 2); rows with a question and an answer"
     )
 
 
@@ -340,6 +348,42 @@ def test_a_file_that_breaks_off_gives_the_rows_before(tmp_path: Path) -> None:
         _run(tmp_path, data, strict=True)
 
 
+def test_values_that_do_not_go_together_are_told_by_their_keys(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", [SHAPES["alpaca"]])
+    (tmp_path / "recipe.yaml").write_text(
+        f"stage: instructions\noutput_dir: {tmp_path}/out\ninputs: [{{path: {tmp_path}/in.jsonl}}]\n"
+        "validation: 0.5\ntest: 0.5\nbalance: weights\nmax_tokens: 9\n"
+    )
+    with pytest.raises(UserError) as caught:
+        load(str(tmp_path / "recipe.yaml"))
+    assert str(caught.value).replace(f"{tmp_path}/", "").splitlines() == [
+        "recipe.yaml:4: validation: validation 0.5 and test 0.5 leave nothing to train on; shares that add up to less "
+        "than 1",
+        "recipe.yaml:6: balance: balance: weights is for kind: classification; write balance: none",
+        "recipe.yaml:7: max_tokens: max_tokens needs a tokenizer to count with; write tokenizer: FOLDER",
+    ]
+
+
+def test_rows_that_are_all_held_back_are_no_result(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        _run(tmp_path, [SHAPES["alpaca"]], validation=0.99)
+    assert str(caught.value) == (
+        "validation: no row is left to train on: all 1 that could be used are held back; "
+        "a smaller share, 0 for so few rows, or more rows"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_whose_roles_are_not_known_says_what_to_write(tmp_path: Path) -> None:
+    row = {"messages": [{"role": "customer", "content": "Where?"}, {"role": "agent", "content": "Here."}]}
+    with pytest.raises(UserError) as caught:
+        _run(tmp_path, [row])
+    assert str(caught.value) == (
+        f"{tmp_path}/in.jsonl: no row could be used (1 x unknown role: customer); "
+        "roles: {customer: user} beside the path, with every role that the file has"
+    )
+
+
 def test_tokens_are_counted_by_the_tokenizer(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -355,8 +399,6 @@ def test_tokens_are_counted_by_the_tokenizer(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/statistics.json").read_text())["lengths"]["tokens"]["p100"] == 3
     with pytest.raises(UserError, match="1 x too many tokens"):
         _run(tmp_path, pairs, kind="preferences", **keys)
-    with pytest.raises(ValueError, match="max_tokens needs a tokenizer"):
-        _recipe(tmp_path, rows, max_tokens=3)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match=r"tokenizer\.json: not a tokenizer \("):
         _run(tmp_path, rows, tokenizer=str(tmp_path / "tokenizer.json"))
@@ -388,8 +430,6 @@ def test_balance_weighs_or_repeats_training_rows_alone(tmp_path: Path) -> None:
     assert Counter(row["labels"][0] for row in _run(tmp_path, rows, balance="undersample", **keys)) == {"a": 8, "b": 8}
     with pytest.raises(UserError, match="balance: weights needs one label a row; this one has 2"):
         _run(tmp_path, [{"text": "x", "labels": ["a", "b"]}], kind="classification", balance="weights")
-    with pytest.raises(ValueError, match="balance: weights is for kind: classification"):
-        _recipe(tmp_path, rows, balance="weights")
 
 
 def test_near_duplicates_are_listed_with_the_kept_row(tmp_path: Path) -> None:

@@ -172,6 +172,27 @@ def test_preferences(name: str, shape: str, row: dict[str, Any], wanted: dict[st
     assert read("preferences", row) == (shape, [wanted])
 
 
+HH = "\n\nHuman: Where?\n\nAssistant:"
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        ("preferences", {"prompt": HH, "chosen": "Here.", "rejected": "Nowhere."}),
+        ("preferences", {"prompt": HH, "answers": [{"answer": "Here.", "rank": 1}, {"answer": "Nowhere.", "rank": 2}]}),
+        ("preferences", {"prompt": HH, "response_a": "Here.", "response_b": "Nowhere.", "winner": "a"}),
+        ("unpaired", {"prompt": HH, "completion": "Here.", "label": True}),
+        ("conversations", {"prompt": HH, "completion": "Here."}),
+        ("conversations", {"prompt": HH, "response": "Here."}),
+        ("pairs", {"prompt": HH, "response": "Here."}),
+    ],
+)
+def test_the_marks_of_a_prompt_are_no_text(kind: str, row: dict[str, Any]) -> None:
+    (parts,) = read(kind, row)[1]
+    assert "Human" not in str(parts) and "Assistant" not in str(parts)
+    assert parts.get("source") == "Where?" or parts.get("prompt", parts.get("messages"))[0] == ASK
+
+
 def test_a_ranked_list_gives_every_pair_that_differs_the_widest_first() -> None:
     answers = [{"answer": name, "grade": grade} for name, grade in (("a", 2), ("b", 4), ("c", 2), ("d", 1))]
     row = {"prompt": "Where?", "answers": answers}

@@ -50,11 +50,6 @@ def _prompt(row: Row, options: Options) -> list[Message]:
     if row.get("conversations"):
         found = turns.messages(row["conversations"], options)
         return [*([] if found[0]["role"] == "system" else turns.single(row, ("system", "system"))), *found]
-    prompt = row.get("prompt")
-    if transcript.is_transcript(prompt):
-        # HH's prompts end with the mark of the answer that is to come.
-        found = transcript.parsed(str(prompt), options)
-        return found[:-1] if not found[-1]["content"] else found
     return ranking.prompt_of(row, options) if any(row.get(name) for name in ranking.PROMPTS) else []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data_prep.supervised import turns
+from data_prep.supervised.shapes import transcript
 from data_prep.supervised.turns import Options, Parts, Row
 
 KIND, ORDER = "conversations", 22
@@ -18,7 +19,8 @@ WHY = "its two columns are a question and an answer"
 def read(row: Row, options: Options) -> list[Parts]:
     """Return the row's conversation."""
     question, answer = next(names for names in NEEDS if names[0] in row and names[1] in row)
-    asked = turns.either(row[question], "user", options) if isinstance(row[question], list) else None
+    value = row[question]
+    asked = transcript.asked(value, options) if isinstance(value, list) or transcript.is_transcript(value) else None
     system = turns.single(row, *(("system", name) for name in SYSTEM))
     if asked is not None:
         return [{"messages": [*system, *asked, *turns.single(row, ("assistant", answer))]}]

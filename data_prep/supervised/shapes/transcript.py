@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from data_prep.records import Message
-from data_prep.supervised.turns import Options, Parts, Refused, Row, text
+from data_prep.supervised.turns import Options, Parts, Refused, Row, either, text
 
 KIND, ORDER = "conversations", 13
 NEEDS = (("text",), ("transcript",), ("conversation",))
@@ -38,6 +39,17 @@ def is_transcript(value: object) -> bool:
     if not isinstance(value, str):
         return False
     return any(mark.match(value.lstrip()) and len(mark.findall(value)) > 1 for mark in _MARKS)
+
+
+def asked(value: Any, options: Options) -> list[Message]:
+    """Return a prompt's messages: a text, messages, or a transcript that ends with the mark of the answer to come.
+
+    Raises: Refused.
+    """
+    if not is_transcript(value):
+        return either(value, "user", options)
+    found = parsed(value, options)
+    return found[:-1] if not found[-1]["content"] else found
 
 
 def parsed(value: str, options: Options) -> list[Message]:
