@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recipes.load import Examined
 
 INTERRUPTED = 130
+STRICT = "the same as strict=true: a data stage stops at the first file or row that it cannot use"
 DOCUMENTS = "data_prep"  # the floor that knows documents; its commands are imported when a user asks for them
 DESCRIPTION = "Fine-tune and align language models: from raw documents to a model that people talk to and judge."
 
@@ -43,6 +44,8 @@ def _parse(command: argparse.ArgumentParser, arguments: Sequence[str] | None) ->
         command.error(f"unknown arguments: {' '.join(rest)}")
     if rest:
         parsed.overrides += rest
+    if getattr(parsed, "strict", False):
+        parsed.overrides.append("strict=true")
     return parsed
 
 
@@ -112,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
         )
         if name == "run":
             command.add_argument("--force", action="store_true", help="run also what is finished and unchanged")
+            command.add_argument("--strict", action="store_true", help=STRICT)
     command = add("lineage", _lineage, "draw the tree from a result back to the raw files")
     command.add_argument("path", metavar="PATH", help="a result's folder, or a file in one")
     command.add_argument("--verify", action="store_true", help="read every file again and compare its hash")
@@ -178,6 +182,7 @@ def stage_main(floor: str, arguments: Sequence[str] | None = None) -> int:
     command.add_argument("recipe", metavar="RECIPE")
     command.add_argument("overrides", nargs="*", metavar="key.sub=value")
     command.add_argument("--force", action="store_true")
+    command.add_argument("--strict", action="store_true", help=STRICT)
     parsed = _parse(command, arguments)
     return guarded(lambda: _run_on_floor(floor, parsed))
 

@@ -89,7 +89,8 @@ def run(recipe: Recipe) -> None:
         print(_said(index))
 
 
-NOT_METRICS = ("format", "shards", "dtype", "fingerprint", "eos_token", "eos_id")
+NOT_METRICS = ("format", "shards", "sources", "dtype", "fingerprint", "eos_token", "eos_id")
+SHOWN = 10  # sources in the terminal
 
 
 def _index(tokenizer: Any, eos_token: str, eos: int, names: list[str], results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -98,9 +99,11 @@ def _index(tokenizer: Any, eos_token: str, eos: int, names: list[str], results: 
 
     total: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
     for result in results:
-        total.update({name: value for name, value in result.items() if name != "left_out"})
+        total.update({name: value for name, value in result.items() if isinstance(value, int)})
         left_out.update(result["left_out"])
+        sources.update(result["sources"])
     return {
         "format": token_shards.FORMAT,
         "dtype": tokenization.Encoder.of(tokenizer).dtype,
@@ -117,6 +120,7 @@ def _index(tokenizer: Any, eos_token: str, eos: int, names: list[str], results: 
         "tokens_per_word": round(total["tokens"] / max(1, total["words"]), 4),
         "bytes_per_token": round(total["bytes"] / max(1, total["tokens"]), 4),
         "left_out": dict(sorted(left_out.items())),
+        "sources": dict(sorted(sources.items(), key=lambda pair: (-pair[1], pair[0]))),
         "shards": [
             {"name": name, "documents": result["documents"], "tokens": result["tokens"] + result["documents"]}
             for name, result in zip(names, results, strict=True)
@@ -130,4 +134,12 @@ def _said(index: dict[str, Any]) -> str:
         f"({index['tokens_per_word']:.2f} tokens a word, {index['bytes_per_token']:.2f} bytes a token)"
     )
     left = ", ".join(f"{count:,} x {reason}" for reason, count in index["left_out"].items())
-    return f"{text}; left out: {left or 'nothing'}"
+    rows = [f"  {source or 'no source':<40} {tokens:>15,} tokens" for source, tokens in _largest(index["sources"])]
+    return "\n".join([f"{text}; left out: {left or 'nothing'}", *rows])
+
+
+def _largest(sources: dict[str, int]) -> list[tuple[str, int]]:
+    """Return the sources to show, largest first; what is beyond `SHOWN` as one."""
+    listed = list(sources.items())
+    rest = sum(tokens for _, tokens in listed[SHOWN:])
+    return listed[:SHOWN] + ([(f"{len(listed) - SHOWN} more", rest)] if rest else [])

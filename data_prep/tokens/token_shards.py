@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 INDEX = "tokens.json"
 FORMAT = 1
+SOURCES = 1_000  # of a shard whose tokens are counted by name
 BATCH_BYTES = 2**19  # of text encoded at a time
 BATCH_ROWS = 512
 
@@ -105,6 +106,7 @@ def write_shard(
     stored = np.dtype(encoder.dtype).newbyteorder("<")
     reasons: Counter[str] = Counter()
     counts: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
     lengths = []
     documents = texts(piece, text_column, id_column, longest, reasons)
     with replacing(Path(f"{target}.bin")) as ids_file, replacing(Path(f"{target}.documents.jsonl")) as names_file:
@@ -115,6 +117,7 @@ def write_shard(
             counts["bytes"] += len(text.encode("utf-8", "replace"))
             counts["words"] += len(text.split())
             counts["unknown"] += encoder.unknowns(ids)
+            sources[name["source"]] += len(ids) - 1
     with replacing(Path(f"{target}.ends.npy")) as stream:
         np.save(stream, np.cumsum(np.array(lengths, dtype=np.uint64)))
     return {
@@ -122,6 +125,7 @@ def write_shard(
         "tokens": sum(lengths) - len(lengths),
         **{name: counts[name] for name in ("bytes", "words", "unknown")},
         "left_out": dict(sorted(reasons.items())),
+        "sources": dict(sorted(sources.most_common(SOURCES))),
     }
 
 

@@ -72,6 +72,11 @@ def test_ids_are_the_librarys_and_documents_are_found_again(texts: list[str], tm
     assert shards.about["eos_tokens"] == shards.about["documents"] == len(texts)
     assert shards.about["words"] == sum(len(text.split()) for text in texts)
     assert shards.about["bytes"] == sum(len(text.encode()) for text in texts)
+    by_source: Counter[str] = Counter()
+    for name, ids in zip(shards.names(), shards, strict=True):
+        by_source[name["source"]] += len(ids) - 1
+    assert shards.about["sources"] == by_source
+    assert sum(by_source.values()) == shards.about["tokens"]
     with pytest.raises(IndexError):
         shards[len(texts)]
     assert pickle.loads(pickle.dumps(shards))[7].tolist() == shards[7].tolist()
