@@ -311,14 +311,14 @@ def test_strict_stops_at_the_first_unreadable_row(tmp_path: Path) -> None:
 def test_the_flag_strict_is_the_key_strict(tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]) -> None:
     from recipes import run
 
-    _raw(tmp_path, {"a.txt": _text("castle"), "b.jsonl": '{"text": \n'})
+    _raw(tmp_path, {"a.txt": _text("castle"), "b.jsonl": '{"text": "Good."}\n{"text": \n'})
     (tmp_path / "corpus.yaml").write_text(
         f"stage: corpus\noutput_dir: {tmp_path}/out\ninputs: [{{path: {tmp_path}/raw}}]\nengine: {{workers: 1}}\n"
     )
     recipe = str(tmp_path / "corpus.yaml")
     flags = ["--strict", recipe, "seed=1"] if where == "before" else [recipe, "seed=1", "--strict"]
     assert run.main(["run", *flags]) == 1
-    assert f"{tmp_path}/raw/b.jsonl:1: not JSON" in capsys.readouterr().err
+    assert f"{tmp_path}/raw/b.jsonl:2: not JSON" in capsys.readouterr().err
     assert run.main(["run", recipe, "split.test=0", "split.validation=0"]) == 0
 
 
