@@ -171,10 +171,11 @@ def _people(tallies: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _collection(summary: Mapping[str, Any], recipe: Mapping[str, Any]) -> Iterable[str]:
-    rows = [
-        (f"`{item.get('path') or item.get('dataset')}`", item.get("name") or "", item.get("license") or "none given")
-        for item in recipe["inputs"]
-    ]
+    rows = []
+    for item in recipe["inputs"]:
+        place = item.get("path") or item.get("dataset")
+        called = item.get("name") or place.rstrip("/").rpartition("/")[2]
+        rows.append((f"`{place}`", called, item.get("license") or "none given"))
     yield _table(("input", "called", "licence for documents that name none"), rows)
     yield "### Sources\n"
     sources = summary.get("sources", {})
