@@ -47,6 +47,7 @@ else:
         **{name: (module.Settings | None, None) for name, module in augmentation.modules().items()},
     )
 GROUP = 128  # rows that the methods see at once
+LABELS = ("label", "labels")
 HELD_BACK = ("validation", "valid", "val", "dev", "test", "eval")
 
 
@@ -60,13 +61,18 @@ class Recipe(StageRecipe):
         default_factory=list, description="Evaluation files (JSON lines) or folders."
     )
     text_column: str = Field("text", min_length=1, description="Of labelled rows.")
-    label_column: str = Field("label", min_length=1, description="Of labelled rows.")
+    label_column: str = Field("", description="Of labelled rows; by default label or, as we write them, labels.")
     methods: Methods = Methods()
     generator: Generator | None = None
     max_per_origin: int = Field(2, ge=1, le=100, description="New rows from one row, over all methods.")
     near_copy: float = Field(0.7, gt=0, le=1, description="ROUGE-L from which two questions are the same.")
     keep_originals: bool = True
     cosmetic: ClassVar[frozenset[str]] = frozenset({"output_dir"}) | COSMETIC
+
+    def labels_in(self, row: dict[str, Any]) -> str | None:
+        """Return the column of a labelled row's label."""
+        names = (self.label_column,) if self.label_column else LABELS
+        return next((name for name in names if name in row), None)
 
     def chosen(self) -> dict[str, Any]:
         """Return the settings of the methods that are named, in a fixed order."""
@@ -110,7 +116,7 @@ class Recipe(StageRecipe):
                 return f"{self.train_file} has no row", "a file with at least one JSON object a line"
             labelled = _origin(self, row, "row 1").labelled
         except ValueError as error:
-            expected = f"rows with `messages`, or with {self.text_column} and {self.label_column} (text_column: ...)"
+            expected = f"rows with `messages`, or with {_labelled(self)} (text_column: ..., label_column: ...)"
             return f"{self.train_file}: {error}", expected
         except UserError as error:
             return f"{error.where}: {error.what}", error.write
@@ -193,7 +199,7 @@ def _checked(recipe: Recipe, row: dict[str, Any], path: str, number: int) -> Ori
     try:
         return _origin(recipe, row, f"{Path(path).name}#{number}")
     except ValueError as error:
-        write = f"conversations, or rows with {recipe.text_column} and {recipe.label_column}"
+        write = f"conversations, or rows with {_labelled(recipe)}"
         raise UserError(f"{path}:{number}", str(error), write) from None
 
 
@@ -211,10 +217,14 @@ def _origin(recipe: Recipe, row: dict[str, Any], name: str) -> Origin:
         check_messages("messages", row["messages"])
         place = _asked(row["messages"])
         return Origin(identity, row["messages"][place]["content"], row["messages"][-1]["content"])
-    text = row.get(recipe.text_column)
-    if not isinstance(text, str) or recipe.label_column not in row:
+    text, label = row.get(recipe.text_column), recipe.labels_in(row)
+    if not isinstance(text, str) or label is None:
         raise ValueError(f"columns {', '.join(sorted(row)) or 'none'} are neither a conversation nor a labelled text")
-    return Origin(identity, text, str(row[recipe.label_column]), labelled=True)
+    return Origin(identity, text, str(row[label]), labelled=True)
+
+
+def _labelled(recipe: Recipe) -> str:
+    return f"{recipe.text_column} and {recipe.label_column or ' or '.join(LABELS)}"
 
 
 def _asked(messages: list[dict[str, str]]) -> int:

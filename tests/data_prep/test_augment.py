@@ -312,6 +312,15 @@ def test_labelled_texts_keep_their_label(tmp_path: Path) -> None:
     assert made[1]["meta"]["augmentation"]["of"] == "train_rows.jsonl#1"
 
 
+def test_rows_of_the_instructions_stage_need_no_column_named(tmp_path: Path) -> None:
+    text = "The old fern is green and large today, and so are the others."
+    made = run(tmp_path, [{"id": "a", "text": text, "labels": ["x", "y"]}], methods={"eda": {"copies": 1}})
+    assert [(row["id"], row["labels"]) for row in made] == [("a", ["x", "y"]), ("a~eda1", ["x", "y"])]
+    with pytest.raises(UserError, match="neither a conversation nor a labelled text; conversations, or rows with text "
+                                        "and label or labels"):  # fmt: skip
+        run(tmp_path, [{"id": "a", "text": text, "kind": "x"}], methods={"eda": {"copies": 1}})
+
+
 def test_limits_and_reasons_are_counted(tmp_path: Path) -> None:
     made = run(tmp_path, ROWS, methods={"noise": {"copies": 3}, "templates": {"copies": 3}}, max_per_origin=2)
     of = Counter(row["meta"]["augmentation"]["of"] for row in made if "augmentation" in row["meta"])
@@ -486,7 +495,8 @@ def problems(text: str) -> list[str]:
         ("train_file: t.jsonl\ndecontaminate: [t.jsonl]\nmethods: {noise: {}}\n",
          ["a.yaml:3: train_file: t.jsonl is also named as a file to keep apart; name different files"]),
         ("train_file: bad.jsonl\nmethods: {noise: {}}\n", ["a.yaml:3: train_file: bad.jsonl: columns x are neither a "
-         "conversation nor a labelled text; rows with `messages`, or with text and label (text_column: ...)"]),
+         "conversation nor a labelled text; rows with `messages`, or with text and label or labels "
+         "(text_column: ..., label_column: ...)"]),
         ("train_file: t.jsonl\nmethods: {eda: {operations: [synonym]}}\n", [
          "a.yaml:4: methods.eda: {\"operations\": [\"synonym\"]}: "
          "no synonym without synonyms: name a file with `synonyms` or `learn_from`; correct the value"]),
