@@ -4,7 +4,8 @@ Two ways, both on folded words (`data_prep.shingles`), so that case, punctuation
 
 - **runs**: a question of at least `ngram` words is found by any run of `ngram` words of it (13, Brown et al. 2020,
   appendix C); a shorter one only as a whole. Questions of fewer than `SHORTEST` words ("What is acne?") stand in many
-  honest texts and are left out; how many is reported.
+  honest texts and are left out; how many is reported. In scripts without blanks a letter counts as a word, and a
+  question needs twice as many.
 - **near-duplicates**: a question of at least `LONG` words is also found where a stretch of a document holds `likeness`
   of its runs of `PIECE` words: a few changed words leave no run of 13, but most runs of 3. Pieces that more than
   `TEMPLATE` questions have ("clinical trials are being done for") do not count, and a question is searched for in this
@@ -84,7 +85,7 @@ class Questions:
     def add(self, item: Item) -> None:
         """Take a question into the index."""
         words = shingles.words(item.text)
-        if len(words) < SHORTEST:
+        if len(words) < SHORTEST * (2 if shingles.unspaced(item.text) else 1):
             self.too_short += 1
             return
         self.items += 1

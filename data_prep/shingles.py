@@ -1,7 +1,9 @@
 """Words, their hashes, and hashes of runs of words: what duplicate search and decontamination compare.
 
 A word is a run of letters and digits after Unicode compatibility folding and case folding, so that white space, case
-and punctuation never matter. Hashes are 64 bits wide and the same in every process (Python's own `hash` is not).
+and punctuation never matter. In scripts that are written without blanks (Chinese, Japanese, Thai, Lao, Khmer, Burmese)
+each letter is a word, without its vowel signs: otherwise a whole sentence would be one, and nothing like anything else.
+Hashes are 64 bits wide and the same in every process (Python's own `hash` is not).
 """
 
 from __future__ import annotations
@@ -19,7 +21,22 @@ if TYPE_CHECKING:
 
     Hashes = NDArray[np.uint64]
 
-WORD = re.compile(r"[^\W_]+")
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+# Vowel signs and points, which are no letters to `re`: Hebrew, Arabic, the blocks from Devanagari to Malayalam, which
+# have one layout, and Sinhala.
+_SIGNS = "\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc" + "".join(
+    f"{chr(block)}-{chr(block + 3)}{chr(block + 0x3A)}-{chr(block + 0x4F)}{chr(block + 0x51)}-{chr(block + 0x57)}"
+    f"{chr(block + 0x62)}{chr(block + 0x63)}"
+    for block in range(0x900, 0xD80, 0x80)
+) + "\u0d81-\u0d83\u0dca-\u0ddf"  # fmt: skip
+_RUN = re.compile(r"[^\W_]+")
+_RARER = re.compile(f"[{_UNSPACED}{_SIGNS}]")  # without it, a word is just a run
+_RUN_WITH_SIGNS = re.compile(rf"(?:[^\W_]|[{_SIGNS}])+")
+_UNSPACED_LETTER = re.compile(rf"(?![\W_])[{_UNSPACED}]")
+WORD = re.compile(rf"(?![\W_])[{_UNSPACED}]|(?:[^\W_{_UNSPACED}]|[{_SIGNS}])+")
 _MULTIPLIER = 0x9E3779B97F4A7C15
 
 
@@ -39,7 +56,24 @@ _table = _WordHashes()
 @lru_cache(maxsize=2)
 def words(text: str) -> list[str]:
     """Return the words of a text, folded; a dozen steps ask for those of one text, so do not change the list."""
-    return WORD.findall(fold(text))
+    folded = fold(text)
+    return (WORD if _rarer(folded) else _RUN).findall(folded)
+
+
+def spaced_words(text: str) -> list[str]:
+    """Return `words`, but of a script without blanks the runs between punctuation marks; do not change the list."""
+    if not unspaced(text):
+        return words(text)
+    return _RUN_WITH_SIGNS.findall(fold(text))
+
+
+def unspaced(text: str) -> bool:
+    """Tell whether a text has letters of a script that is written without blanks."""
+    return _rarer(text) and _UNSPACED_LETTER.search(text) is not None
+
+
+def _rarer(text: str) -> bool:
+    return not text.isascii() and _RARER.search(text) is not None
 
 
 def fold(text: str) -> str:

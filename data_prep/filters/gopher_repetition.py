@@ -8,7 +8,8 @@ is more frequent than the most frequent run of two, and if no run of five occurs
 The paper does not say what a word is. `words: folded` takes runs of letters and digits, folded, and shares of the
 characters of these words joined by blanks. `words: tokens` takes words as they stand and punctuation marks, and shares
 of all characters, where blanks inside repeated runs do not count: datatrove's reading, which lets about a fifth more
-repetition pass.
+repetition pass. Of scripts without blanks, whose words nobody marks, `folded` takes what stands between punctuation
+marks.
 """
 
 from __future__ import annotations
@@ -87,8 +88,10 @@ def _ngrams(text: str, settings: Settings) -> Drop | None:
         words, blank = splits.tokens(text), 0
         total, hashes = len(text), shingles.hashes(words)
     else:
-        words, blank = shingles.words(text), 1
-        total, hashes = sum(map(len, words)) + len(words) - 1, shingles.text_hashes(text)
+        # The thresholds are for words: five letters of Chinese recur in any text.
+        words, blank = shingles.spaced_words(text), 1
+        hashes = shingles.text_hashes(text) if words is shingles.words(text) else shingles.hashes(words)
+        total = sum(map(len, words)) + len(words) - 1
     if len(words) < 2:
         return None
     longest = max(map(len, words)) + 1

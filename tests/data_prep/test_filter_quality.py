@@ -242,7 +242,7 @@ def test_gopher_repetition_is_the_rule_written_out(words: str) -> None:
     answers, expected = [], []
     for text in [*TEXTS, *long, *spread, *mixed, *REPETITION.values()]:
         answers.append(reason("gopher_repetition", text, words=words))
-        folded = shingles.words(text)
+        folded = shingles.spaced_words(text)
         given = (folded, " ", sum(map(len, folded)) + len(folded) - 1)
         expected.append(plain_repetition(text, *(given if words == "folded" else (splits.tokens(text), "", len(text)))))
     assert answers == expected
