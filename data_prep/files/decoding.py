@@ -28,7 +28,17 @@ _JAPANESE_ESCAPE = (b"\x1b$B", b"\x1b$@")
 
 
 class Unreadable(Exception):
-    """A file that cannot be read as a document, with the reason; it is counted, and the rest goes on."""
+    """A file, or a row of it, that cannot be read; it is counted by its reason, and the rest goes on.
+
+    `row` is 0 where the file has none; `detail` is what the reason leaves out, since it differs from row to row.
+    """
+
+    def __init__(self, reason: str, row: int = 0, detail: str = "") -> None:
+        super().__init__(reason, row, detail)
+        self.reason, self.row, self.detail = reason, row, detail
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
 
 def read_text(path: Path) -> str:

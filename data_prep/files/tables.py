@@ -7,30 +7,30 @@ then by suffix. Gzip and Zstandard are unpacked on the way, whatever the name.
 | format | line is | streamed |
 |---|---|---|
 | JSON lines | the line | by line |
-| a JSON array, or an object of arrays or of rows | the line on which the row starts | by row |
+| a JSON array, objects one after the other | the line on which the row starts | by row |
+| a JSON object of arrays or of rows | the line on which the array or the row starts | no |
 | CSV, TSV (comma, semicolon, tab or bar) | the line on which the row starts | by row |
-| Parquet, Arrow, a data set of Hugging Face saved to disk | the number of the row | by 1,024 rows |
+| Parquet, Arrow, a data set of Hugging Face saved to disk | the number of the row | by up to 1,024 rows |
 
-Memory: one row of text, of at most `MAX_ROW` bytes, or one batch of rows. Left out: Excel, fixed-width columns, SQL.
+Memory: one row of text, of at most 64 MiB (`streams.MAX_LINE`), or one batch of rows. The readers of documents read
+these formats with the same functions. Left out: Excel, fixed-width columns, SQL.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import columnar, delimited
-from data_prep.records import open_binary, parse_line
+from data_prep.files import columnar, delimited, json_lines
+from data_prep.files.decoding import Unreadable
+from data_prep.files.streams import open_text
+from data_prep.records import DAMAGED
 from recipes.errors import UserError
 
 Row = dict[str, Any]
 Numbered = Iterator[tuple[int, Row | ValueError]]
-MAX_ROW = 64 * 2**20  # bytes: a longer row is a whole data set on one line
 HEAD = 2**16
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 PACKED = (".gz", ".zst")
@@ -64,9 +64,11 @@ def rows_of(path: Path | str, *, header: bool = True, split: str = "") -> Number
     """
     path = Path(path)
     try:
-        yield from _rows(path, header, split)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(str(path), f"damaged gzip file ({error})", "a file that unpacks") from error
+        for item in _rows(path, header, split):
+            yield (item.row, ValueError(str(item))) if isinstance(item, Unreadable) else item
+    except Unreadable as error:
+        where = f"{path}:{error.row}" if error.row else str(path)
+        raise UserError(where, str(error), "repair the file") from error
     except OSError as error:
         raise UserError(str(path), f"cannot be read ({error.strerror or error})", "a readable file") from error
 
@@ -78,11 +80,14 @@ def format_of(path: Path) -> str:
     """
     if path.is_dir():
         return SAVED
-    with open_binary(path) as stream:
-        head = stream.read(HEAD)
-    if head.startswith(b"PAR1"):
+    try:
+        with open_text(path) as stream:
+            head = stream.read(HEAD)
+    except DAMAGED as error:
+        raise UserError(str(path), "damaged compressed file", "a file that unpacks") from error
+    if columnar.is_parquet(head):
         return PARQUET
-    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+    if columnar.is_arrow(head):
         return ARROW
     for mark, told in MARKS.items():
         if head.startswith(mark):
@@ -98,7 +103,7 @@ def _text_format(path: Path, head: bytes) -> str:
     if suffix in (".csv", ".tsv") or not start.startswith((b"{", b"[")):
         if suffix in (".jsonl", ".ndjson", ".json"):
             return LINES
-        if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if b"\0" in head:
             raise UserError(str(path), "binary data that are no table", "name JSON lines, JSON, CSV, TSV or Parquet")
         return CSV
     first, end, _ = start.partition(b"\n")
@@ -115,42 +120,30 @@ def _whole(line: bytes) -> bool:
     return True
 
 
-def _rows(path: Path, header: bool, split: str) -> Numbered:
+def _rows(path: Path, header: bool, split: str) -> Iterator[tuple[int, Row] | Unreadable]:
     form = format_of(path)
-    readers: dict[str, Callable[[], Numbered]] = {
-        LINES: lambda: _json_lines(path),
-        JSON: lambda: _json(path),
-        CSV: lambda: delimited.rows(path, lambda: open_binary(path), header=header),
-        PARQUET: lambda: columnar.parquet(path),
-        ARROW: lambda: columnar.arrow(path),
-        SAVED: lambda: columnar.saved(path, split),
-    }
-    yield from readers[form]()
+    if form == LINES:
+        return json_lines.rows(path)
+    if form == JSON:
+        return _json(path)
+    if form == CSV:
+        return delimited.rows(path, header=header)
+    if form == SAVED:
+        return columnar.saved(path, split)
+    return columnar.parquet(path) if form == PARQUET else columnar.arrow(path)
 
 
-def _json_lines(path: Path) -> Numbered:
-    number = 0
-    with open_binary(path) as stream:
-        while line := stream.readline(MAX_ROW + 1):
-            number += 1
-            if len(line) > MAX_ROW:
-                while line and not line.endswith(b"\n"):
-                    line = stream.readline(MAX_ROW)
-                yield number, ValueError(f"longer than {MAX_ROW // 2**20} MiB")
-            elif line.strip():
-                try:
-                    yield number, parse_line(line)
-                except ValueError as error:
-                    yield number, error
-
-
-def _json(path: Path) -> Numbered:
+def _json(path: Path) -> Iterator[tuple[int, Row] | Unreadable]:
+    """Yield the rows of a JSON value with their lines, where the reader of documents counts them."""
     from data_prep.files import json_stream
 
-    with open_binary(path) as stream:
-        yield from json_stream.rows(
-            str(path), io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace"), MAX_ROW
-        )
+    with open_text(path) as stream:
+        text = json_stream.Text(stream)
+        try:
+            for _, line, row in json_stream.rows(text):
+                yield Unreadable(row.reason, line) if isinstance(row, Unreadable) else (line, row)
+        except Unreadable as error:
+            raise Unreadable(error.reason, text.line, error.detail) from error
 
 
 def _suffix(path: Path) -> str:

@@ -112,12 +112,12 @@ def placed(found: Iterator[Document | Unreadable], unit: Unit, name: str, licens
     try:
         for item in found:
             if isinstance(item, Unreadable):
-                yield Skipped(unit.where, item.args[0], *item.args[1:])
+                yield Skipped(unit.where, item.reason, item.row)
             else:
                 _place(item, unit, name, license)
                 yield item
     except Unreadable as error:
-        yield Skipped(unit.where, error.args[0], *error.args[1:])
+        yield Skipped(unit.where, error.reason, error.row)
 
 
 def _place(document: Document, unit: Unit, name: str, license: str) -> None:

@@ -1,14 +1,7 @@
-"""CSV and TSV: one document a row; the first line names the columns.
+"""CSV and TSV: one document a row; the first line names the columns (data_prep/files/delimited.py).
 
-The delimiter is the one of comma, tab, semicolon and bar that stands most often in the header outside of quotes. Lines
-that are not UTF-8 are read in the one legacy encoding that such lines of the first MiB are likeliest in. `meta.row` is
-the line on which a row starts. A row with another number of fields than the header is refused: which field is missing
-is not known, and a guess would take one column for another.
-
-The standard library's reader, 130 to 200 MB a CPU second; pyarrow's reaches 990, but wants one encoding for the whole
-file, and the quality filters that follow run at some 10.
-
-A file is not divided: whether a line end ends a row is known only to who has read all quotes before it.
+`meta.row` is the line on which a row starts. A file is not divided: whether a line end ends a row is known only to who
+has read all quotes before it.
 
 Left out: files without a header (their columns have no names to be found by).
 """
@@ -16,18 +9,14 @@ Left out: files without a header (their columns have no names to be found by).
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-from data_prep.files import columns, streams
-from data_prep.files.decoding import Unreadable
+from data_prep.files import columns
+from data_prep.files.delimited import delimiter_of, rows
+
+__all__ = ["HEADER", "SUFFIXES", "recognises", "rows"]
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 HEADER = True
-DELIMITERS = (",", "\t", ";", "|")
-_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 def recognises(head: bytes) -> bool:
@@ -36,123 +25,10 @@ def recognises(head: bytes) -> bool:
     if len(lines) < 3 or b"\0" in head:
         return False
     text = [line.decode("utf-8", errors="replace").strip("\r") for line in lines]
-    delimiter = _delimiter(text[0])
+    delimiter = delimiter_of(text[0])
     try:
         rows = list(csv.reader(text, delimiter=delimiter, strict=True))
     except csv.Error:
         return False
     names = [name.strip().lower() for name in rows[0]]
     return len(names) > 1 and bool(set(names) & set(columns.TEXT)) and {len(row) for row in rows} == {len(names)}
-
-
-def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Unreadable]:
-    """Yield each row with the number of the line on which it starts, and the reason for each that cannot be read."""
-    csv.field_size_limit(2 * streams.MAX_LINE)  # the standard library's limit is 128 KiB; ours is that of `_Lines`
-    with streams.open_text(path) as stream:
-        lines = _Lines(streams.numbered_lines(stream), path)
-        first = next(lines)
-        while not first.strip():
-            first = next(lines)
-        delimiter = _delimiter(first)
-        names = _names(next(csv.reader([first, *lines.rest_of(first)], delimiter=delimiter)))
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        while True:
-            number = lines.start_row()
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except Unreadable as error:
-                yield Unreadable(error.args[0], *error.args[1:] or (number,))
-                reader = csv.reader(lines, delimiter=delimiter, strict=True)
-            except csv.Error as error:
-                yield Unreadable(_said(error), number)
-            else:
-                if fields:
-                    yield _row(fields, names, number)
-
-
-class _Lines:
-    """The lines of a file as text; an iterator that goes on after an error."""
-
-    def __init__(self, source: Iterator[tuple[int, bytes | None]], path: Path) -> None:
-        self.source = source
-        self.path = path
-        self.codec = ""  # of lines that are not UTF-8, once there is one
-        self.number = 0
-        self.taken = 0  # bytes of the row so far
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        self.number, line = next(self.source)
-        self.taken += len(line or b"")
-        if line is None or self.taken > streams.MAX_LINE:
-            self.taken = 0
-            raise Unreadable(f"a row {streams.TOO_LONG}, or a quote that is never closed")
-        if b"\0" in line:
-            raise Unreadable("binary data (NUL bytes)", self.number)
-        try:
-            return line.decode("utf-8")
-        except UnicodeDecodeError:
-            return self._legacy(line)
-
-    def _legacy(self, line: bytes) -> str:
-        from data_prep.files.legacy_encodings import decoded, encoding_of
-
-        self.codec = self.codec or encoding_of(_sample(self.path) or line)
-        return decoded(line, self.codec)
-
-    def start_row(self) -> int:
-        """Begin to count a row; return the number of its first line."""
-        self.taken = 0
-        return self.number + 1
-
-    def rest_of(self, header: str) -> Iterator[str]:
-        """Yield the lines on which a header with line ends in its names goes on."""
-        while header.count('"') % 2 and (line := next(self, "")):
-            header += line
-            yield line
-
-
-def _sample(path: Path, size: int = 2**20) -> bytes:
-    """Return those of a file's first lines that are not UTF-8."""
-    found = []
-    with streams.open_text(path) as stream:
-        for _, line in streams.numbered_lines(stream, size):
-            try:
-                (line or b"").decode("utf-8")
-            except UnicodeDecodeError:
-                found.append(line or b"")
-    return b"".join(found)
-
-
-def _names(fields: list[str]) -> list[str]:
-    """Return the columns' names.
-
-    Raises: Unreadable when a name stands there twice.
-    """
-    # pandas writes its index under an empty name.
-    names = [name.strip("\ufeff \t") or f"column {place}" for place, name in enumerate(fields, start=1)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise Unreadable(f"the column {', '.join(twice)} stands there twice")
-    return names
-
-
-def _row(fields: list[str], names: list[str], number: int) -> tuple[int, dict[str, Any]] | Unreadable:
-    if len(fields) != len(names):
-        return Unreadable(
-            "more fields than columns" if len(fields) > len(names) else "fewer fields than columns", number
-        )
-    return number, dict(zip(names, fields, strict=True))
-
-
-def _said(error: csv.Error) -> str:
-    return "a quote that is never closed" if "unexpected end" in str(error) else f"not CSV ({error})"
-
-
-def _delimiter(line: str) -> str:
-    bare = _QUOTED.sub("", line)
-    return max(DELIMITERS, key=bare.count)

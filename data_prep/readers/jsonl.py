@@ -3,19 +3,17 @@
 A plain file is divided by byte ranges that begin at a line; each part knows the number of its first line, so rows keep
 their numbers. Counting line ends is bound by the disk; rows of 1 kB become documents at 165 MB a CPU second, rows of
 20 kB at 600.
-
-Left out: rows above `streams.MAX_LINE` (refused one by one; the rest is read).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from data_prep.files import streams
-from data_prep.files.decoding import Unreadable
-from data_prep.records import parse_line
+from data_prep.files.json_lines import rows
+
+__all__ = ["SUFFIXES", "belongs", "parts", "recognises", "rows"]
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 _BLANK = b"\xef\xbb\xbf \t\r\n"
@@ -69,22 +67,3 @@ def _line_end(stream: IO[bytes], start: int, size: int) -> tuple[int, int]:
             return position + found + 1, ends + 1
         position += len(chunk)
     return position, ends
-
-
-def rows(path: Path, start: int = 0, end: int = 0, first: int = 1) -> Iterator[tuple[int, dict[str, Any]] | Unreadable]:
-    """Yield each row with its line's number, and the reason for each line that is none."""
-    with streams.open_text(path) as stream:
-        if start:
-            stream.seek(start)
-        for number, line in streams.numbered_lines(stream, end - start if end else None, first):
-            if line is None:
-                yield Unreadable(f"a row {streams.TOO_LONG}", number)
-            elif line.strip():
-                yield _row(line, number)
-
-
-def _row(line: bytes, number: int) -> tuple[int, dict[str, Any]] | Unreadable:
-    try:
-        return number, parse_line(line)
-    except ValueError as error:
-        return Unreadable(str(error).partition(" (")[0], number)

@@ -63,7 +63,7 @@ def read(path: Path) -> Iterator[Document | Unreadable]:
                 raise Unreadable(f"a mail {streams.TOO_LONG}")
             yield _document(email.message_from_bytes(data), number)
         except Unreadable as error:
-            yield Unreadable(error.args[0], number)
+            yield Unreadable(error.reason, number)
         except RecursionError:
             yield Unreadable("a mail with too many parts in parts", number)
 

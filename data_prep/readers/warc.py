@@ -44,7 +44,7 @@ def read(path: Path) -> Iterator[Document | Unreadable]:
                 try:
                     document = _document(record)
                 except Unreadable as error:
-                    yield Unreadable(error.args[0], number)
+                    yield Unreadable(error.reason, number)
                     continue
                 if document:
                     document.url = document.url if not record.headers.get("WARC-Target-URI") else _address(record)

@@ -182,7 +182,7 @@ def test_columns_of_no_shape_are_refused_before_the_work(tmp_path: Path) -> None
     (fault,) = _recipe(tmp_path, b"\n\n").faults()
     assert (fault.what, fault.write) == (f"{tmp_path}/in.jsonl: an empty file", "name a file with rows")
     (fault,) = _recipe(tmp_path, b"[\n").faults()
-    assert fault.what == f"{tmp_path}/in.jsonl:2: the file ends before the closing ]"
+    assert fault.what == f"{tmp_path}/in.jsonl:2: JSON that ends too early"
     assert _recipe(tmp_path, [SHAPES["alpaca"]]).faults() == []
 
 
@@ -343,8 +343,8 @@ def test_a_file_that_breaks_off_gives_the_rows_before(tmp_path: Path) -> None:
     assert 1000 < len(found) < 2000
     ((line, reason, detail),) = _refused(tmp_path)
     assert (line, reason) == (len(found), "file damaged from here on")
-    assert detail.startswith("damaged gzip file (")
-    with pytest.raises(UserError, match="damaged gzip file"):
+    assert detail == "damaged compressed file"
+    with pytest.raises(UserError, match="damaged compressed file"):
         _run(tmp_path, data, strict=True)
 
 

@@ -97,9 +97,11 @@ def test_a_table_without_the_column_is_one_mistake(tmp_path: Path) -> None:
         ('{"text": "One.",\n "n": [1, {}]}', ["One."]),
         ('{"version": 1, "data": [{"text": "One."}, {"text": "Two."}]}', ["#1 One.", "#2 Two."]),
         ('{"text": "One.",\n"n": 1}\n{"text":\n"Two."}', ["#1 One.", "#2 Two."]),
+        ('{"a": {"text": "One."},\n"b": {"text": "Two."}}', ["#1 One.", "#2 Two."]),
+        ('{"links": [{"text": "x"}], "text": "One.", "by": {}}', ["One."]),
         ("[]", []),
     ],
-    ids=["array", "indented", "object", "object of rows", "several", "empty"],
+    ids=["array", "indented", "object", "object of rows", "several", "rows by name", "with lists", "empty"],
 )
 def test_json(tmp_path: Path, source: str, rows: list[str]) -> None:
     for name in ("a.json", "b.txt"):
@@ -125,9 +127,9 @@ def test_json_elements_longer_than_what_is_read_at_a_time(tmp_path: Path, monkey
         (b'[{"text": "One."}, 5, ["x"], {"a": 1}]', [
             (2, "a JSON int where an object was expected"), (3, "a JSON list where an object was expected"),
             (4, "no column text, content, body, document, article")]),
-        (b'[{"text": "One."}, {"text": NaN}]', [(2, "not JSON (NaN is no JSON number)")]),
+        (b'[{"text": "One."}, {"text": NaN}]', [(2, "text is empty or no text")]),
         (b'[{"text": "One."}, ' + b"[" * 100_000 + b"]" * 100_000 + b"]", [(2, "JSON nested too deeply")]),
-        (b'[{"text": "One."}, {"text": "\xff"}]', [(0, "not UTF-8")]),
+        (b'[{"text": "One."}, {"text": "\xff"}]', [(2, "not UTF-8")]),
     ],
     ids=["cut", "cut between", "broken", "no objects", "nan", "deep", "bytes"],
 )  # fmt: skip
