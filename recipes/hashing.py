@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from recipes import database
+
+_ITS_OWN = {errno.ENOENT, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EIO}  # a file's own trouble, not the process's
 
 
 def text_hash(text: str) -> str:
@@ -52,4 +56,15 @@ def combined(files: Mapping[str, str]) -> str:
 
 def folder_hash(folder: Path) -> str:
     """Return the hash of everything in a folder."""
-    return combined({name: file_hash(folder / name) for name in files_in(folder)})
+    return combined({name: _hash_within(folder / name) for name in files_in(folder)})
+
+
+def _hash_within(path: Path) -> str:
+    """Return the hash of one file among many; of what cannot be read (a pipe, a link to nowhere), of the reason."""
+    try:
+        # Opening a pipe would wait for a writer.
+        return file_hash(path) if stat.S_ISREG(os.stat(path).st_mode) else text_hash("not a regular file")
+    except OSError as error:
+        if error.errno not in _ITS_OWN:
+            raise
+        return text_hash(f"unreadable: {error.errno}")

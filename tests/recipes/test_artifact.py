@@ -13,7 +13,7 @@ import pytest
 from recipes import artifact, publish
 from recipes.artifact import matches, read, writing
 from recipes.errors import UserError
-from recipes.hashing import file_hash
+from recipes.hashing import file_hash, folder_hash
 from recipes.sections import InputPath, ModelRef, StageRecipe
 
 
@@ -351,3 +351,17 @@ def test_a_damaged_manifest_is_said():
     Path("runs/letter/manifest.json").write_text("{")
     with pytest.raises(UserError, match="this manifest is damaged"):
         read("runs/letter")
+
+
+def test_what_cannot_be_read_in_an_input_folder_is_an_input_too(here):
+    raw = here / "raw"
+    raw.mkdir()
+    (raw / "a.txt").write_text("a")
+    (raw / "lost.txt").symlink_to("nowhere")
+    (raw / "loop.txt").symlink_to("loop.txt")
+    before = folder_hash(raw)
+    os.mkfifo(raw / "pipe.txt")  # opening it would wait for a writer
+    assert folder_hash(raw) != before
+    with_pipe = folder_hash(raw)
+    (raw / "nowhere").write_text("no longer lost")
+    assert folder_hash(raw) != with_pipe
