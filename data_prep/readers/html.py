@@ -46,6 +46,10 @@ _NO_CONTENT = [
 ]  # fmt: skip
 
 
+_DIV = re.compile(r"<(/?)div\b", re.IGNORECASE)
+_DEEPEST = 2_000  # open `div`s: browsers stop at 512, and the rules for main text take the square of the depth
+
+
 def recognises(head: bytes) -> bool:
     """Tell HTML by its doctype or its first element."""
     return bool(_MARK.match(head.removeprefix(b"\xef\xbb\xbf")))
@@ -59,11 +63,13 @@ def read(path: Path) -> Iterator[Document]:
 def page(data: bytes, charset: str = "") -> Document:
     """Return a page's main text; `charset` is what the server said, if there was one.
 
-    Raises: Unreadable for a page without main text.
+    Raises: Unreadable for a page without main text, or with elements too deep in each other.
     """
     from resiliparse.parse.html import HTMLTree
 
     source = decoded(data, charset)
+    if _too_deep(source):
+        raise Unreadable(f"more than {_DEEPEST} elements in each other")
     tree = HTMLTree.parse(source)
     text = _named(tree) or _by_rules(tree, _NOTICES)
     if len(text) < _LEAST:
@@ -73,6 +79,18 @@ def page(data: bytes, charset: str = "") -> Document:
     canonical = tree.document and tree.document.query_selector("link[rel=canonical]")
     url = (canonical and canonical.getattr("href")) or ""
     return Document("", text, "", title=" ".join((tree.title or "").split()), url=url)
+
+
+def _too_deep(source: str) -> bool:
+    """Tell a page with too many elements in each other, by the only element that sites nest without end."""
+    if source.count("<div") + source.count("<DIV") <= _DEEPEST:
+        return False
+    depth = 0
+    for tag in _DIV.finditer(source):
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _named(tree: Any) -> str:

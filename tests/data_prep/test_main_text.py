@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from data_prep.files.decoding import Unreadable
@@ -73,3 +75,13 @@ def test_code_and_lists_keep_their_shape() -> None:
 def test_a_page_without_text_says_so(body: str) -> None:
     with pytest.raises(Unreadable, match="a page without main text"):
         _lines(body)
+
+
+@pytest.mark.parametrize("tag", ["div", "DIV", "div class=x"])
+def test_elements_without_end_in_each_other_are_refused_at_once(tag: str) -> None:
+    started = time.process_time()
+    with pytest.raises(Unreadable, match="more than 2000 elements in each other"):
+        _lines(f"<{tag}>{PARAGRAPHS[0]}" * 20_000)
+    assert time.process_time() - started < 1  # 12 s when they are parsed
+    rows = f"<div><DIV>{PARAGRAPHS[1]}</DIV></div>" * 3_000
+    assert len(_lines(f"<main>{rows}</main>")) == 3_000
