@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -38,12 +39,28 @@ def make(recipe: Recipe, work: Work) -> None:
     engine.begin(scratch, plan.layout(shards))
     with workers.opened(recipe.engine.workers, recipe.engine.scheduler, scratch) as crew:
         making = Making(recipe, work, shards, Phases(scratch, crew, Progress()))
-        making.make()
+        with _whole(work):
+            making.make()
         making.summary["engine"] = {
             "workers": crew.count, "shards": len(shards), "bytes_read": sum(shard.size for shard in shards),
             "seconds": round(time.monotonic() - started, 1), "tasks_kept_from_before": making.phases.skipped,
         }  # fmt: skip
     making.publish()
+
+
+@contextlib.contextmanager
+def _whole(work: Work) -> Iterator[None]:
+    """Say what to do when something of an interrupted run is gone that its marks count on."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        lost = Path(str(error.filename))
+        if not lost.is_relative_to(work.scratch):
+            raise
+        raise UserError(
+            str(lost), "this file of an interrupted run is gone",
+            f"remove {work.path}, then the same command again: it starts from the beginning",
+        ) from error  # fmt: skip
 
 
 class Making:
@@ -194,7 +211,8 @@ class Making:
         tasks = []
         for name, folders, ending in targets:
             parts = tuple(str(folder / f"{shard.name}{ending}") for folder in folders for shard in self.shards)
-            tasks.append(Task(name, finishing.join, (str(self.work.path / f"{name}.jsonl"), parts)))
+            target = str(self.work.path / f"{name}.jsonl")
+            tasks.append(Task(name, finishing.join, (target, parts), makes=target))
         self.phases.run("join", tasks, "writing")
         return {side: self.summary["sides"][side]["documents"] for side in split.SIDES}
 

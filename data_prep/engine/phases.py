@@ -25,12 +25,16 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work: `name` is unique within its phase and stays the same from run to run; `size` is in bytes."""
+    """One piece of work: `name` is unique within its phase and stays the same from run to run; `size` is in bytes.
+
+    `makes` is a file that is part of the result: where it is gone, the task is not finished, whatever its mark says.
+    """
 
     name: str
     function: Callable[..., Result]
     arguments: tuple[Any, ...]
     size: int = 0
+    makes: str = ""
 
 
 class Phases:
@@ -49,7 +53,7 @@ class Phases:
         """
         marks = self.folder / "marks" / name
         marks.mkdir(parents=True, exist_ok=True)
-        results = [_marked(marks / f"{task.name}.json") for task in tasks]
+        results = [_finished(task, marks / f"{task.name}.json") for task in tasks]
         todo = [index for index, result in enumerate(results) if result is None]
         self.skipped += len(tasks) - len(todo)
         with self._progress.phase(title or name, [task.size for task in tasks], set(todo)) as done:
@@ -62,21 +66,24 @@ class Phases:
 
 def perform(task: Task, mark: str) -> Result:
     """Run a task and leave its mark, unless one is there: a cluster may ask for a task twice."""
-    if finished := _marked(Path(mark)):
+    if finished := _finished(task, Path(mark)):
         return finished
     result = task.function(*task.arguments)
     with replacing(Path(mark)) as stream:
         stream.write(json.dumps(result, sort_keys=True).encode("utf-8", "surrogatepass"))
     # As a resumed run will read it: tuples as lists, keys as texts.
-    return _marked(Path(mark)) or {}
+    return _finished(task, Path(mark)) or {}
 
 
-def _marked(mark: Path) -> Result | None:
-    try:
-        found: Result = json.loads(mark.read_bytes())
-    except FileNotFoundError:
+def _finished(task: Task, mark: Path) -> Result | None:
+    """Return the result that a task's mark holds; a damaged mark is none."""
+    if task.makes and not Path(task.makes).is_file():
         return None
-    return found
+    try:
+        found = json.loads(mark.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 @contextlib.contextmanager
@@ -100,7 +107,7 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
 def begin(folder: Path, layout: str) -> None:
     """Empty `folder` unless it was begun with the same layout: marks tell tasks apart by their numbers only."""
     known = folder / "layout"
-    if not (known.is_file() and known.read_text(encoding="utf-8") == layout):
+    if not (known.is_file() and known.read_bytes() == layout.encode()):
         shutil.rmtree(folder, ignore_errors=True)
         with replacing(known) as stream:
             stream.write(layout.encode())

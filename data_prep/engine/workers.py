@@ -10,7 +10,6 @@ import contextlib
 import os
 import pkgutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -112,15 +111,16 @@ class _Processes:
 
 
 def _end_with_parent() -> None:
-    """End this worker soon after the run that it works for, however that ended."""
+    """End this worker with the run that it works for, however that ended."""
+    import multiprocessing
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run itself stops its workers
-    parent = os.getppid()
+    run = multiprocessing.parent_process()
+    assert run is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        run.join()  # also of one that ended before this began, as asking for the parent's number would not tell
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

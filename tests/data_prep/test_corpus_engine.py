@@ -18,6 +18,7 @@ import pytest
 
 from data_prep import dedup, shingles
 from data_prep.corpus import duplicates
+from data_prep.corpus.making import Making
 from data_prep.corpus.sketches import SHARD_BITS, Sketches
 from data_prep.engine import sorted_runs, workers
 from data_prep.engine.phases import Phases, Task, replacing
@@ -158,6 +159,94 @@ def test_finished_tasks_are_not_done_again(tmp_path: Path) -> None:
         assert again.run("one", tasks) == [{"number": number} for number in range(5)]
         assert again.skipped == 3
     assert (tmp_path / "log").read_text().split() == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"number": ', b"\xff\x00", b"[1]"])
+def test_a_damaged_mark_is_no_mark(tmp_path: Path, damage: bytes) -> None:
+    with workers.opened(1, "", tmp_path) as crew:
+        tasks = [Task(str(number), _append, (str(tmp_path / "log"), number)) for number in range(2)]
+        Phases(tmp_path / "work", crew, Progress(shown=False)).run("one", tasks)
+        (tmp_path / "work" / "marks" / "one" / "1.json").write_bytes(damage)
+        again = Phases(tmp_path / "work", crew, Progress(shown=False))
+        assert again.run("one", tasks) == [{"number": 0}, {"number": 1}]
+    assert (tmp_path / "log").read_text().split() == ["0", "1", "1"]
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _stopped_before_publishing(recipe: corpus.Recipe, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a corpus up to its publication; return its work folder."""
+
+    def stop(making: Making) -> None:
+        raise _Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Making, "publish", stop)
+        with pytest.raises(_Stopped):
+            corpus.run(recipe)
+    return Path(f"{recipe.output_dir}.partial")
+
+
+def test_a_file_that_is_lost_between_two_runs_is_written_again(
+    raw: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = _recipe(raw, tmp_path / "out", engine={"workers": 1, "shard_bytes": SMALLEST})
+    partial = _stopped_before_publishing(recipe, monkeypatch)
+    (partial / "train.jsonl").unlink()
+    corpus.run(recipe)
+    assert _content(tmp_path / "out") == _content(reference)
+
+
+def test_lost_documents_of_an_interrupted_run_are_told(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = _recipe(raw, tmp_path / "out", engine={"workers": 1, "shard_bytes": SMALLEST})
+    partial = _stopped_before_publishing(recipe, monkeypatch)
+    scratch = partial / ".scratch" / "corpus"
+    for mark in (scratch / "marks" / "last").iterdir():
+        mark.unlink()
+    lost = sorted(scratch.glob("pass-*/00000.jsonl"))[-1]
+    lost.unlink()
+    with pytest.raises(UserError) as caught:
+        corpus.run(recipe)
+    assert str(caught.value) == (
+        f"{lost}: this file of an interrupted run is gone; "
+        f"remove {partial}, then the same command again: it starts from the beginning"
+    )
+    assert caught.value.code == 1
+
+
+ORPHAN = """
+import multiprocessing, os, sys, time
+from data_prep.engine import workers
+
+def late():
+    print("started", flush=True)
+    time.sleep(1)  # the run has ended by now
+    workers._end_with_parent()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    multiprocessing.get_context("spawn").Process(target=late).start()
+    sys.stdin.readline()
+    os._exit(1)
+"""
+
+
+def test_a_worker_ends_with_its_run_also_when_that_ended_first(tmp_path: Path) -> None:
+    (tmp_path / "orphan.py").write_text(ORPHAN)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "orphan.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin
+    assert process.stdout
+    assert process.stdout.readline() == b"started\n"
+    process.kill()
+    started = time.monotonic()
+    assert process.stdout.read() == b""  # to the end: the worker holds the other end of the pipe
+    assert time.monotonic() - started < 20
 
 
 def _append(log: str, number: int) -> dict[str, Any]:
