@@ -147,6 +147,7 @@ def run(recipe: Recipe) -> None:
 def _write(recipe: Recipe, work: Work, counts: Counts) -> None:
     """Make, check and write every pair, one document after the other."""
     from data_prep import decontaminate, split
+    from data_prep.engine.progress import Progress
     from data_prep.records import writer
     from data_prep.synthesis.question_answers.duplicates import Asked
 
@@ -155,8 +156,10 @@ def _write(recipe: Recipe, work: Work, counts: Counts) -> None:
     with ExitStack() as stack:
         names = ("train", "validation", "refused", "contamination")
         write = {name: stack.enter_context(writer(work.path / f"{name}.jsonl")) for name in names}
+        done = stack.enter_context(Progress().counted("question_answers", _total(recipe), "passages"))
         per_document: Counter[str] = Counter()
-        for passage, pairs in _pairs(recipe, work, counts, write["refused"]):
+        for place, (passage, pairs) in enumerate(_pairs(recipe, work, counts, write["refused"])):
+            done(place)
             name = passage.document.id
             if name not in per_document:
                 per_document = Counter({name: 0})
@@ -228,6 +231,11 @@ def _passages(recipe: Recipe, counts: Counts) -> Iterator[Passage]:
             taken += 1
             counts.passages += 1
             yield passage
+
+
+def _total(recipe: Recipe) -> int:
+    """Return how many passages there are; to cut them is little work beside asking about them."""
+    return sum(1 for _ in _passages(recipe, Counts()))
 
 
 def _documents(recipe: Recipe) -> Iterator[Document]:

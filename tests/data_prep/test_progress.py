@@ -8,12 +8,20 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from data_prep.engine import progress
 
+COUNTED = """
+import time
+from data_prep.engine.progress import Progress
+with Progress().counted("asking", 3, "passages") as done:
+    for index in range(3):
+        time.sleep(0.3)
+        done(index)
+    time.sleep(0.3)
+"""
 RUN = """
 import time
 from data_prep.engine.progress import Progress
@@ -41,6 +49,17 @@ def test_a_log_gets_lines_with_rate_and_time_left(
     assert re.fullmatch(r"reading: 4 of 4 MB, \d+\.\d MB/s, 0 s", last)
 
 
+def test_counts_are_told_with_their_unit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "EACH", 0.1)
+    monkeypatch.setattr(progress, "QUIET", 0.1)
+    with progress.Progress().counted("asking", 4, "passages") as done:
+        time.sleep(0.2)
+        done(0)
+    first, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"asking: 1 of 4 passages, [45]\.\d a second, 0 s, 1 s left", first)
+    assert re.fullmatch(r"asking: 4 of 4 passages, \d+\.\d a second, 0 s", last)
+
+
 def test_a_short_phase_and_one_with_nothing_to_do_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.Progress().phase("reading", [1], {0}) as done:
         done(0)
@@ -49,10 +68,23 @@ def test_a_short_phase_and_one_with_nothing_to_do_say_nothing(capsys: pytest.Cap
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_gets_a_bar_that_begins_where_the_last_run_ended(tmp_path: Path) -> None:
+def test_a_terminal_gets_a_bar_that_begins_where_the_last_run_ended() -> None:
+    text = _on_a_terminal(RUN)
+    assert "reading" in text
+    assert "3.0/4.0 MB" in text
+    assert "4.0/4.0 MB" in text
+    assert re.search(r"\d [Mk]B/s", text)
+
+
+def test_a_terminal_gets_a_bar_of_counts() -> None:
+    text = _on_a_terminal(COUNTED)
+    assert re.search(r"asking.* 3/3 passages, [2-4]\.\d a second", text)
+
+
+def _on_a_terminal(script: str) -> str:
     reader, writer = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN], stderr=writer, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+        [sys.executable, "-c", script], stderr=writer, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     )
     os.close(writer)
     shown = b""
@@ -66,8 +98,4 @@ def test_a_terminal_gets_a_bar_that_begins_where_the_last_run_ended(tmp_path: Pa
         shown += part
     os.close(reader)
     assert process.wait() == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert "reading" in text
-    assert "3.0/4.0 MB" in text
-    assert "4.0/4.0 MB" in text
-    assert re.search(r"\d [Mk]B/s", text)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
