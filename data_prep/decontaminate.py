@@ -28,8 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep import shingles
+from data_prep.files import columnar, tables
 from data_prep.filters import Drop
-from data_prep.records import Document, numbered_rows
+from data_prep.records import Document
+from recipes.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -203,20 +205,33 @@ def _densest(positions: NDArray[np.int64], pieces: NDArray[np.int64], size: int)
 def index(
     paths: Sequence[Path | str], ngram: int = 13, *, likeness: float = 0.0, columns: Iterable[str] = ()
 ) -> Questions:
-    """Return the questions of evaluation files (JSON lines), or of all such files in folders.
+    """Return the questions of evaluation sets (`asked`), indexed.
 
     `columns` are searched for besides the questions' own: answers, say.
-
-    Raises: UserError with `file:line` for a corrupt line.
     """
     questions = Questions(ngram, likeness)
-    further = tuple(columns)
-    for path in paths:
-        for file in files(Path(path)):
-            for line, row in numbered_rows(file):
-                for text in texts(row, further):
-                    questions.add(Item(str(file), line, text))
+    for item in asked(paths, tuple(columns)):
+        questions.add(item)
     return questions
+
+
+def asked(paths: Iterable[Path | str], further: Sequence[str] = ()) -> Iterator[Item]:
+    """Yield the questions of evaluation sets: of tables of any format, or of all tables in folders.
+
+    Raises: UserError with `file:line` for a row that cannot be read: an unread question would not be looked for.
+    """
+    for path in map(Path, paths):
+        if there := columnar.splits(path):
+            raise UserError(
+                str(path), f"a data set of splits {', '.join(there)}", "name the folder of the one to look for"
+            )
+        for file in tables.files(path):
+            if file != path and tables.is_empty(file):  # a result's file for rows that there were none of
+                continue
+            for line, row in tables.rows_of(file):
+                if isinstance(row, ValueError):
+                    raise UserError(f"{file}:{line}", str(row), "repair this row of the evaluation set")
+                yield from (Item(str(file), line, text) for text in texts(row, further))
 
 
 def save(questions: Questions, path: Path) -> None:
@@ -252,13 +267,6 @@ def check(questions: Questions, listed: list[dict[str, Any]]) -> Callable[[Docum
         return Drop("contaminated", f"{number} {last.file}:{last.line}")
 
     return checked
-
-
-def files(path: Path) -> list[Path]:
-    """Return the JSON-lines files that a path names."""
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.rglob("*.jsonl*") if file.name.endswith((".jsonl", ".jsonl.gz")))
 
 
 def texts(row: dict[str, Any], further: Sequence[str] = ()) -> list[str]:

@@ -28,10 +28,12 @@ from data_prep.files.decoding import Unreadable
 from data_prep.files.streams import open_text
 from data_prep.records import DAMAGED
 from recipes.errors import UserError
+from recipes.manifest import MANIFEST
 
 Row = dict[str, Any]
 Numbered = Iterator[tuple[int, Row | ValueError]]
 HEAD = 2**16
+BLANK = b"\xef\xbb\xbf \t\r\n"
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 PACKED = (".gz", ".zst")
 LINES, JSON, CSV, PARQUET, ARROW, SAVED = "JSON lines", "JSON", "CSV", "Parquet", "Arrow", "a saved data set"
@@ -46,12 +48,15 @@ def files(path: Path) -> list[Path]:
     if not path.is_dir() or columnar.is_saved(path):
         return [path]
     found = []
+    result = (path / MANIFEST).is_file()  # its JSON files tell of it; its rows are in the others
     for entry in sorted(path.iterdir()):
         if entry.name.startswith((".", "_")) or (entry.is_symlink() and entry.is_dir()):
             continue
         if entry.is_dir():
             found += files(entry)
-        elif _suffix(entry) in SUFFIXES and entry.name not in ("dataset_info.json", "manifest.json"):
+        elif entry.name == "dataset_info.json" or (result and entry.suffix == ".json"):
+            continue
+        elif _suffix(entry) in SUFFIXES:
             found.append(entry)
     return found
 
@@ -73,6 +78,11 @@ def rows_of(path: Path | str, *, header: bool = True, split: str = "") -> Number
         raise UserError(str(path), f"cannot be read ({error.strerror or error})", "a readable file") from error
 
 
+def is_empty(path: Path) -> bool:
+    """Tell a file that holds nothing, or white space alone."""
+    return path.is_file() and not _head(path).lstrip(BLANK)
+
+
 def format_of(path: Path) -> str:
     """Return the name of a table's format.
 
@@ -80,11 +90,7 @@ def format_of(path: Path) -> str:
     """
     if path.is_dir():
         return SAVED
-    try:
-        with open_text(path) as stream:
-            head = stream.read(HEAD)
-    except DAMAGED as error:
-        raise UserError(str(path), "damaged compressed file", "a file that unpacks") from error
+    head = _head(path)
     if columnar.is_parquet(head):
         return PARQUET
     if columnar.is_arrow(head):
@@ -95,9 +101,17 @@ def format_of(path: Path) -> str:
     return _text_format(path, head)
 
 
+def _head(path: Path) -> bytes:
+    try:
+        with open_text(path) as stream:
+            return stream.read(HEAD)
+    except DAMAGED as error:
+        raise UserError(str(path), "damaged compressed file", "a file that unpacks") from error
+
+
 def _text_format(path: Path, head: bytes) -> str:
     """Tell JSON lines, JSON and CSV apart: a first line that is a whole object is a row, whatever the name."""
-    suffix, start = _suffix(path), head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    suffix, start = _suffix(path), head.lstrip(BLANK)
     if not start:
         raise UserError(str(path), "an empty file", "name a file with rows")
     if suffix in (".csv", ".tsv") or not start.startswith((b"{", b"[")):

@@ -58,7 +58,7 @@ class Recipe(StageRecipe):
     train_file: InputPath = Field(description="Conversation rows, or rows with a text and a label.")
     validation_file: InputPath | None = Field(None, description="Goes through unchanged; nothing new may be like it.")
     decontaminate: list[InputPath] = Field(
-        default_factory=list, description="Evaluation files (JSON lines) or folders."
+        default_factory=list, description="Evaluation sets: tables or folders of them."
     )
     text_column: str = Field("text", min_length=1, description="Of labelled rows.")
     label_column: str = Field("", description="Of labelled rows; by default label or, as we write them, labels.")
@@ -181,9 +181,7 @@ def _novelty(recipe: Recipe) -> Novelty:
     for path in (recipe.validation_file,) if recipe.validation_file else ():
         for number, row in numbered_rows(shipped(path)):
             held_back.append(_checked(recipe, row, path, number).text)
-    for path in recipe.decontaminate:
-        for file in decontaminate.files(shipped(path)):
-            held_back += [text for _, row in numbered_rows(file) for text in decontaminate.texts(row)]
+    held_back += [item.text for item in decontaminate.asked(shipped(path) for path in recipe.decontaminate)]
     there = (origin.text for _, origin in _rows(recipe))
     return Novelty(there, held_back, evaluation, recipe.near_copy)
 

@@ -104,7 +104,7 @@ class Recipe(StageRecipe):
     filters: Filters = Field(default_factory=Filters)
     deduplicate: Deduplicate | None = Deduplicate()
     decontaminate: list[InputPath] = Field(
-        default_factory=list, description="Evaluation files (JSON lines) or folders."
+        default_factory=list, description="Evaluation sets: tables or folders of them."
     )
     decontaminate_ngram: int = Field(default=13, ge=5, description="Words in a run that gives a question away.")
     decontaminate_likeness: float = Field(

@@ -28,7 +28,6 @@ from typing import Any, NamedTuple
 from data_prep import decontaminate, shingles
 from data_prep.decontaminate import Hit, Questions
 from data_prep.decontaminate import Item as Question
-from data_prep.files import tables
 from data_prep.records import Message
 from data_prep.supervised.turns import Parts, Refused, check_turns
 from recipes.errors import UserError
@@ -251,20 +250,13 @@ def words_key(text: str) -> bytes:
 def evaluation(paths: Iterable[Path]) -> tuple[Questions, dict[bytes, Question]]:
     """Return the questions of evaluation sets: by runs of words, and whole ones by their words, however few.
 
-    A question of a word or two stands in many honest texts; a prompt that is just this question is the question.
-    Raises: UserError with `file:line` for a row that cannot be read: an unread question would not be looked for.
-    """
+    A question of a word or two stands in many honest texts; a prompt that is just this question is the question.    """
     questions = Questions()
     whole: dict[bytes, Question] = {}
-    for path in paths:
-        for file in tables.files(path):
-            for line, row in tables.rows_of(file):
-                if isinstance(row, ValueError):
-                    raise UserError(f"{file}:{line}", str(row), "repair this row of the evaluation set")
-                for text in decontaminate.texts(row):
-                    questions.add(Question(str(file), line, text))
-                    if shingles.words(text):
-                        whole.setdefault(words_key(text), Question(str(file), line, text))
+    for question in decontaminate.asked(paths):
+        questions.add(question)
+        if shingles.words(question.text):
+            whole.setdefault(words_key(question.text), question)
     return questions, whole
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from data_prep import decontaminate
-from data_prep.decontaminate import Item, Questions, index, texts
+from data_prep.decontaminate import Item, Questions, asked, index, texts
 from data_prep.records import write_rows
 from recipes.errors import UserError
 
@@ -90,6 +93,38 @@ def test_files_and_folders_are_read_and_a_corrupt_line_is_named(tmp_path: Path) 
     (tmp_path / "tests" / "c.jsonl").write_text("{}\n{")
     with pytest.raises(UserError, match=r"c\.jsonl:2: not JSON"):
         index([tmp_path / "tests"])
+
+
+def test_evaluation_sets_of_any_format_are_looked_for(tmp_path: Path) -> None:
+    rows = [{"question": LONG}, {"question": SHORT}]
+    folder = tmp_path / "tests"
+    write_rows(folder / "a.jsonl", rows)
+    (folder / "b.csv").write_text(f'question,answer\n"{LONG}",x\n"{SHORT}",y\n')
+    (folder / "c.json").write_text(json.dumps(rows, indent=1))
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "d.parquet")
+    for name, lines in (("a.jsonl", [1, 2]), ("b.csv", [2, 3]), ("c.json", [2, 5]), ("d.parquet", [1, 2])):
+        assert list(asked([folder / name])) == [
+            Item(str(folder / name), line, text) for line, text in zip(lines, (LONG, SHORT), strict=True)
+        ]
+    (folder / "e.csv").write_text("question\nWhat?,and more\n")
+    with pytest.raises(UserError, match=r"e\.csv:2: more fields than columns \(2 for 1\); repair this row"):
+        index([folder])
+
+
+def test_of_a_result_the_rows_are_looked_for(tmp_path: Path) -> None:
+    write_rows(tmp_path / "validation.jsonl", [{"question": LONG}])
+    write_rows(tmp_path / "test.jsonl", [])
+    for name in ("manifest.json", "statistics.json"):
+        (tmp_path / name).write_text(json.dumps({"text": SHORT}))
+    assert [item.text for item in asked([tmp_path])] == [LONG]
+    with pytest.raises(UserError, match=r"test\.jsonl: an empty file; name a file with rows"):
+        index([tmp_path / "test.jsonl"])
+
+
+def test_a_data_set_of_several_splits_is_not_searched_in_the_one_for_training(tmp_path: Path) -> None:
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    with pytest.raises(UserError, match="a data set of splits train, test; name the folder of the one to look for"):
+        index([tmp_path])
 
 
 def test_an_excerpt_of_folded_characters_is_still_an_excerpt() -> None:
