@@ -13,28 +13,33 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from recipes.errors import UserError
 
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
 def known(name: str) -> str:
-    """Return the name if it can be that of a function; for a section's validator.
+    """Return the name if it can be that of a function.
 
     Raises:
         ValueError: it has another form, or there is no such module.
     """
-    if not FUNCTION.fullmatch(name):
+    if not re.fullmatch(FUNCTION, name):
         raise ValueError("does not name a function: write module:function")
     module = name.partition(":")[0]
-    if not _exists(module):
+    if not exists(module):
         raise ValueError(f"there is no module {module}; it may lie in the working folder")
     return name
 
 
-def _exists(module: str) -> bool:
+Function = Annotated[str, AfterValidator(known)]  # the type of a recipe's key
+
+
+def exists(module: str) -> bool:
     """Look for a module by its files: importing its packages could take seconds."""
     top, _, rest = module.partition(".")
     parts = rest.split(".") if rest else []

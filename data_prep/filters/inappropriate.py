@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from data_prep import hooks, shingles
 from data_prep.filters import Check, Drop
@@ -38,13 +38,8 @@ class Settings(Section):
         default_factory=list, description="Files with a word or phrase a line; # begins a comment."
     )
     max_words: int = Field(default=0, ge=0, description="How many of them are borne in a document.")
-    classifier: str | None = Field(default=None, description="module:function of a text; returns a score.")
+    classifier: hooks.Function | None = Field(default=None, description="module:function of a text; returns a score.")
     max_score: float = Field(default=0.5, description="Documents with a higher score go.")
-
-    @field_validator("classifier")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        return value if value is None else hooks.known(value)
 
     @model_validator(mode="after")
     def _some_way(self) -> Self:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from data_prep import hooks
 from data_prep.filters import Check, Drop
@@ -36,17 +36,12 @@ class Settings(Section):
     """The model, and what is too much and too little."""
 
     model: InputPath = Field(description="What the scorer needs: a reference text or .npz; a model's folder.")
-    scorer: str = Field(
+    scorer: hooks.Function = Field(
         default="data_prep.ngram_model:score", description="module:function of text and model; returns a perplexity."
     )
     min_perplexity: float | None = Field(default=None, gt=0)
     max_perplexity: float | None = Field(default=None, gt=0)
     min_characters: int = Field(default=100, ge=1, description="Shorter documents are measured, never dropped.")
-
-    @field_validator("scorer")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return hooks.known(value)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -19,7 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from data_prep import hooks
 from data_prep.engine.phases import replacing
@@ -46,17 +46,12 @@ class Settings(Section):
     """The encoder, and how alike is too alike."""
 
     model: ModelRef = Field(description="What the encoder needs: a model's folder or Hugging Face id.")
-    encoder: str = Field(
+    encoder: hooks.Function = Field(
         default="finetune.text_encoder:encode", description="module:function of texts and model; returns vectors."
     )
     threshold: float = Field(default=0.95, gt=0, le=1, description="Cosine of two embeddings.")
     cluster_size: int = Field(default=1_000, ge=10, description="Documents in a cluster, about.")
     batch_size: int = Field(default=32, ge=1)
-
-    @field_validator("encoder")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return hooks.known(value)
 
 
 class _Embeddings:

@@ -250,7 +250,7 @@ def words_key(text: str) -> bytes:
 def evaluation(paths: Iterable[Path]) -> tuple[Questions, dict[bytes, Question]]:
     """Return the questions of evaluation sets: by runs of words, and whole ones by their words, however few.
 
-    A question of a word or two stands in many honest texts; a prompt that is just this question is the question.    """
+    A question of a word or two stands in many honest texts; a prompt that is just this question is the question."""
     questions = Questions()
     whole: dict[bytes, Question] = {}
     for question in decontaminate.asked(paths):

@@ -16,7 +16,6 @@ the answers are then the same, however often the run was cut.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import threading
@@ -26,12 +25,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from pydantic import Field
 
+from data_prep import hooks
 from recipes.errors import UserError
-from recipes.finding import exists
 from recipes.sections import Fault, Generation, ModelRef, Section
 
 if TYPE_CHECKING:
@@ -82,8 +81,8 @@ class Generator(Section):
         found = [*self._misplaced(), *self._missing()]
         if self.kind == "endpoint":
             found += self._endpoint_faults()
-        if self.kind == "model" and (mistake := function_mistake(self.function)):
-            found.append(Fault(("generator", "function"), *mistake))
+        if self.kind == "model":
+            found += self._function_faults()
         return found
 
     def _misplaced(self) -> Iterator[Fault]:
@@ -99,6 +98,12 @@ class Generator(Section):
             if not getattr(self, name):
                 yield Fault(("generator",), f"kind: {self.kind} needs `{name}`", f"add `{name}: ...`")
 
+    def _function_faults(self) -> Iterator[Fault]:
+        try:
+            hooks.known(self.function)
+        except ValueError as error:
+            yield Fault(("generator", "function"), f"{self.function}: {error}", "finetune.answering:load, or your own")
+
     def _endpoint_faults(self) -> Iterator[Fault]:
         from data_prep.synthesis.endpoint import key_of, url_mistake
 
@@ -108,14 +113,6 @@ class Generator(Section):
             state = "empty" if self.api_key_env in os.environ else "not set"
             write = f"export {self.api_key_env}=..., or leave the key out for a server that wants none"
             yield Fault(("generator", "api_key_env"), f"the environment variable {self.api_key_env} is {state}", write)
-
-
-def function_mistake(name: str) -> tuple[str, str] | None:
-    """Return what is wrong with a function's name, without importing its module."""
-    module, colon, function = name.partition(":")
-    if not colon or not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        return f"{name!r} is not of the form module:name", "write finetune.answering:load, or a function of your own"
-    return None if exists(module) else (f"there is no module {module}", "write finetune.answering:load, or install it")
 
 
 class Answer(NamedTuple):
@@ -242,7 +239,8 @@ class Writer:
 
     def _say(self, group: list[list[Message]], key: str) -> list[Answer]:
         if self._hook is None:
-            self._hook = load_function(self.settings)
+            make = hooks.load(self.settings.function, "generator.function")
+            self._hook = cast(Hook, make(self.settings.model_dump(mode="json")))
         said = self._hook(group, int(key[:7], 16))
         if len(said) != len(group):
             what = f"it gave {len(said)} answers to {len(group)} requests"
@@ -261,18 +259,3 @@ def key_for(seed: int, request: Sequence[Any]) -> str:
     """Return a name for a request, or a group of them, that does not change between runs."""
     whole = json.dumps([seed, request], sort_keys=True)
     return blake2b(whole.encode("utf-8", "replace"), digest_size=12).hexdigest()
-
-
-def load_function(settings: Generator) -> Hook:
-    """Return the function that answers for a local model; the recipe names the one that makes it.
-
-    Raises:
-        UserError: there is no such function.
-    """
-    module, _, name = settings.function.partition(":")
-    make = getattr(importlib.import_module(module), name, None)
-    if not callable(make):
-        where = f"generator.function {settings.function}"
-        raise UserError(where, f"{module} has no function {name}", "finetune.answering:load, or a function of your own")
-    hook: Hook = make(settings.model_dump(mode="json"))
-    return hook

@@ -10,17 +10,16 @@ Rows: `prompt` (text or messages, or made of columns through the template `user`
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
+from data_prep import hooks
 from eval.metrics import mean
 from eval.subjects import Policy, scores
 from eval.task import Item, Measure, Message, Outcome, TaskSection, prompt_of, spread
+from recipes.errors import UserError
 from recipes.sections import Fault
 
 SUBJECT = "policy"
@@ -54,28 +53,19 @@ def faults(task: Task, recipe: Any) -> list[Fault]:
         write = "name a function under `judge`, or a `reward_model`"
         return [] if recipe.reward_model else [Fault(("judge",), "there is neither a judge nor a reward model", write)]
     try:
-        if callable(_imported(task.judge)):
-            return []
-        what = f"{task.judge} is not a function"
-    except (ImportError, AttributeError) as error:
-        what = f"{task.judge} cannot be imported ({error})"
-    return [Fault(("judge",), what, "`module:function` of a module that Python finds from the working folder")]
+        hooks.load(task.judge, "judge")
+    except UserError as error:
+        return [
+            Fault(("judge",), error.what, "`module:function` of a module that Python finds from the working folder")
+        ]
+    return []
 
 
 def load_judge(task: Task) -> Judge:
     """Return the judge's function; one that says nothing where there is none."""
     if task.judge is None:
         return lambda prompt, answer, meta: {}
-    found: Judge = _imported(task.judge)
-    return found
-
-
-def _imported(judge: str) -> Any:
-    """Return what `module:function` names; modules of the working folder count, also where `tuneloop` was called."""
-    module, name = judge.split(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    return getattr(importlib.import_module(module), name)
+    return hooks.load(task.judge, "judge")
 
 
 def parse(task: Task, row: dict[str, Any]) -> Item:

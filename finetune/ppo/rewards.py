@@ -6,13 +6,11 @@ HTTP endpoint, a time limit for slow functions.
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from data_prep import hooks
 from finetune import chat
 from recipes.errors import UserError
 
@@ -59,30 +57,12 @@ def rendered(tokenizer: Any, messages: Sequence[chat.Message], answer: Answer) -
 
 def by_function(name: str, key: str) -> Scorer:
     """Score with a Python function `module:function` of prompt messages, answer text and meta."""
-    function = load_function(name, key)
+    function = hooks.load(name, key)
 
     def score(prompts: Sequence[TokenPrompt], answers: Sequence[Answer]) -> list[float]:
         return [_called(function, name, key, *pair) for pair in zip(prompts, answers, strict=True)]
 
     return score
-
-
-def load_function(name: str, key: str) -> Callable[..., Any]:
-    """Import `module:function`; modules are also looked for in the working folder.
-
-    Raises:
-        UserError: there is no such module or function.
-    """
-    module, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(key, f"{name} cannot be imported ({error})", "write module:function, both existing") from error
-    if not callable(function):
-        raise UserError(key, f"{name} is a {type(function).__name__}, not a function", "name a function")
-    return function
 
 
 def _called(function: Callable[..., Any], name: str, key: str, prompt: TokenPrompt, answer: Answer) -> float:

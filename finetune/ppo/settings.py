@@ -8,8 +8,6 @@ from pydantic import Field
 
 from recipes.sections import InputPath, Section
 
-FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
-
 
 class Data(Section):
     """Prompts: JSONL rows with `prompt` (messages that wait for an answer) and `meta`."""

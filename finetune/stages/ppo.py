@@ -7,15 +7,15 @@ out: training all weights (the reference would be a second model), pretraining g
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from data_prep import hooks
+from data_prep.hooks import FUNCTION
 from finetune import first_rows
-from finetune.ppo.settings import FUNCTION, Data, Method, Optimisation
+from finetune.ppo.settings import Data, Method, Optimisation
 from recipes.errors import UserError
 from recipes.sections import Fault, Generation, Launch, Lora, Model, ModelRef, StageRecipe
 
@@ -70,7 +70,7 @@ class Recipe(StageRecipe):
             found.append(Fault(("method", "value_function"), "reward, but there is no reward model", write))
         for key in ("reward_function", "gold_function"):
             name = getattr(self, key)
-            if name and not _module_exists(name):
+            if name and not hooks.exists(name.partition(":")[0]):
                 write = "write module:function; the module may lie in the working folder"
                 found.append(Fault((key,), f"{name}: there is no module {name.partition(':')[0]}", write))
         return found
@@ -95,13 +95,6 @@ class Recipe(StageRecipe):
             write = f"write {-(-size // processes)}"
             found.append(Fault(("training", "generation_batch_size"), what, write))
         return found
-
-
-def _module_exists(name: str) -> bool:
-    """Look for a function's top-level package without importing anything, in the working folder too."""
-    top = name.partition(":")[0].partition(".")[0]
-    here = os.path.join(os.getcwd(), top)
-    return os.path.isdir(here) or os.path.isfile(f"{here}.py") or importlib.util.find_spec(top) is not None
 
 
 def run(recipe: Recipe) -> None:

@@ -188,7 +188,7 @@ def test_a_runtime_that_loses_answers_is_told(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "generator.function test_generator:short: it gave 1 answers to 3 requests; one answer for each, in order"
     )
-    with pytest.raises(UserError, match="test_generator has no function nothing"):
+    with pytest.raises(UserError, match="test_generator:nothing cannot be imported"):
         said(model(function="test_generator:nothing"), tmp_path, 3)
 
 
@@ -211,9 +211,10 @@ def test_a_runtime_that_loses_answers_is_told(tmp_path: Path) -> None:
         ({"kind": "rules", "generation": {}}, ("generation",), "rules generate nothing",
          "remove it, or write kind: model"),
         ({"kind": "model", "model_name_or_path": "m", "function": "nocolon"}, ("function",),
-         "'nocolon' is not of the form module:name", "write finetune.answering:load, or a function of your own"),
+         "nocolon: does not name a function: write module:function", "finetune.answering:load, or your own"),
         ({"kind": "model", "model_name_or_path": "m", "function": "no_such_module:load"}, ("function",),
-         "there is no module no_such_module", "write finetune.answering:load, or install it"),
+         "no_such_module:load: there is no module no_such_module; it may lie in the working folder",
+         "finetune.answering:load, or your own"),
     ],
 )  # fmt: skip
 def test_each_mistake_has_its_place_and_words(
