@@ -158,7 +158,7 @@ def parse_line(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start} is 0x{line[error.start]:02x})") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from error
+        raise ValueError(f"not JSON ({error.msg.removesuffix(' at')} at column {error.colno})") from error
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
     if not isinstance(row, dict):

@@ -93,6 +93,8 @@ def _input_fault(key: Key, value: str) -> Fault | None:
         return Fault(key, f"{value} is not there", _similar(place) or "write a path from the working folder")
     if not os.access(place, os.R_OK):
         return Fault(key, f"{value} cannot be read (no permission)", "make it readable, or name another file")
+    if not place.is_file() and not place.is_dir():
+        return Fault(key, f"{value} is a pipe or a device, not a file", "name a file")
     if place.is_file() and place.stat().st_size == 0:
         return Fault(key, f"{value} is an empty file", "name a file with something in it")
     if place.is_dir() and not any(names for _, _, names in os.walk(place)):

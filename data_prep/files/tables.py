@@ -90,6 +90,8 @@ def format_of(path: Path) -> str:
     """
     if path.is_dir():
         return SAVED
+    if path.exists() and not path.is_file():  # to open a pipe is to wait for ever
+        raise UserError(str(path), "a pipe or a device, not a file", "name a file")
     head = _head(path)
     if columnar.is_parquet(head):
         return PARQUET

@@ -270,5 +270,7 @@ def _shown(name: str, value: Any) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, list):
         value = ", ".join(map(str, value)) or "none"
-    text = " ".join((value if isinstance(value, str) else str(value)).split())
+    # A file must not send control characters to a terminal.
+    shown = "".join(one if one.isprintable() else " " for one in (value if isinstance(value, str) else str(value)))
+    text = " ".join(shown.split())
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

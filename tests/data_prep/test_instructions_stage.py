@@ -310,6 +310,19 @@ def test_a_folder_of_files_and_one_that_is_no_use(tmp_path: Path, capsys: pytest
         _run(tmp_path, [], inputs=[{"path": str(folder)}], strict=True)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    os.mkfifo(tmp_path / "data" / "pipe.jsonl")
+    write_rows(tmp_path / "data" / "a.jsonl", [SHAPES["alpaca"]])
+    assert len(_run(tmp_path, [], inputs=[{"path": str(tmp_path / "data")}])) == 1
+    assert _refused(tmp_path) == [(0, "file cannot be read", "a pipe or a device, not a file")]
+
+
+def test_what_is_shown_of_a_row_has_no_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _run(tmp_path, [{"question": "Where\x00 is \x1b[2Jit?", "answer": "Here."}])
+    assert "user: Where is [2Jit? / assistant: Here." in capsys.readouterr().out
+
+
 def test_half_a_surrogate_pair_anywhere_is_no_crash(tmp_path: Path) -> None:
     rows = b"".join(b'{"text": "%s", "label": "%s"}\n' % pair for pair in (
         (b"broken \\ud83d", b"a"), (b"whole", b"\\ud83d"), (b"good", b"a")))  # fmt: skip

@@ -81,6 +81,7 @@ def _said(path: Path, kind: type | None = None) -> str:
     [
         (b'{"a": ', "a.jsonl:3: not JSON (Expecting value at column 7); one JSON object on each line"),
         (b'{"a": NaN}', "a.jsonl:3: not JSON (NaN is no JSON number); one JSON object on each line"),
+        (b'{"a": "\0"}', "a.jsonl:3: not JSON (Invalid control character at column 8); one JSON object on each line"),
         (b"[1]", "a.jsonl:3: a JSON list where an object was expected; one JSON object on each line"),
         (b'{"a": "\xff"}', "a.jsonl:3: not UTF-8 (byte 7 is 0xff); one JSON object on each line"),
     ],

@@ -28,6 +28,7 @@ def files(workplace):
     Path("data/empty.txt").write_text("")
     Path("empty").mkdir()
     Path("models/small").mkdir(parents=True)
+    os.mkfifo("models/pipe")
     Path("models/small/config.json").write_text("{}")
     Path("models/nothing").mkdir()
     Path("models/nothing/readme.txt").write_text("x")
@@ -195,6 +196,7 @@ FILES = {
     "missing folder": ("dta/train.txt", "dta/train.txt is not there; did you mean data/train.txt?"),
     "like no other": ("data/q.jsonl", "data/q.jsonl is not there; in data there are empty.txt, train.txt"),
     "empty file": ("data/empty.txt", "data/empty.txt is an empty file; name a file with something in it"),
+    "pipe": ("models/pipe", "models/pipe is a pipe or a device, not a file; name a file"),
     "empty folder": ("empty", "empty is an empty folder; name a folder with files in it"),
     "in the result": (
         "runs/letter/out.txt",
