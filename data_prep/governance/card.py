@@ -287,14 +287,20 @@ def _maintenance(summary: Mapping[str, Any], recipe: Mapping[str, Any]) -> Itera
 
     yield f"Contact: {OPEN}\n"
     if forgotten := summary.get("reasons", {}).get("forgotten", 0):
-        yield f"{forgotten:,} documents were left out on request (block list `{recipe['forget']}`).\n"
+        yield f"{forgotten:,} {'document was' if forgotten == 1 else 'documents were'} left out on request (block list `{recipe['forget']}`).\n"
     yield (
         "To remove a document, a source or a person's texts: `tuneloop forget RESULT --document ID`, `--source NAME` "
         "or `--match TEXT`; it also lists the checkpoints that saw them.\n"
     )
     yield f"To rebuild it: `tuneloop run recipe.yaml` with tuneloop {__version__}, the same inputs and\n"
     whole = {key: value for key, value in _without_none(recipe).items() if key not in ("engine", "output_dir")}
+    whole["inputs"] = [_as_written(item) for item in whole["inputs"]]
     yield f"```yaml\n{yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)}```\n"
+
+
+def _as_written(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an input without what its recipe need not say, and would not take back: a path has no split."""
+    return {key: value for key, value in item.items() if value and (key != "split" or "dataset" in item)}
 
 
 def _without_none(value: Any) -> Any:

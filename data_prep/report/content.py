@@ -19,7 +19,7 @@ def lengths(summary: Mapping[str, Any]) -> str:
         return ""
     first, last = min(bins), max(bins)
     places = [place for place in range(first, last + 1) if bin_of(place)[1] >= bin_of(place)[0]]
-    each = max(2, len(places) // 7 // 2 * 2)
+    each = 2 * -(-len(places) // 14)  # seven labels have room
     values = []
     for place in places:
         low, high = bin_of(place)

@@ -131,6 +131,7 @@ def test_the_recipe_in_the_card_makes_the_corpus_again():
     stored = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL).group(1))
     again = Recipe(**stored, output_dir="elsewhere")
     assert again.filters.length.min_words == 20 and again.seed == 7 and again.inputs[0].license == "MIT"
+    assert again.faults() == []
 
 
 def test_names_from_data_make_no_markup():

@@ -9,6 +9,7 @@ from data_prep import report
 from data_prep.governance.tally import Tally
 from data_prep.records import Document
 from data_prep.report import markup
+from data_prep.report.content import lengths
 
 EVIL = '<script>alert("x")</script>&\ud83d'
 VOID = {"meta", "br"}
@@ -153,3 +154,13 @@ def test_columns_are_as_tall_as_what_they_stand_for():
     drawn = markup.columns([("a", 10, ""), ("", 5, ""), ("b", 0, "")], "x")
     heights = [float(height) for height in re.findall(r'class="bar"[^>]*? height="([\d.]+)"', drawn)]
     assert heights[0] == pytest.approx(2 * heights[1], abs=0.2) and heights[2] == 0
+
+
+@pytest.mark.parametrize("last", [6, 13, 25, 34])
+def test_labels_of_lengths_have_room(last):
+    drawn = lengths({"lengths": {"4": 1, str(last): 1}})
+    axis = drawn[drawn.index("<rect") :]
+    labels = [(float(x), name) for x, name in re.findall(r'<text x="([\d.]+)"[^>]*>([^<]+)</text>', axis)]
+    assert labels
+    for (left, one), (right, other) in zip(labels, labels[1:], strict=False):
+        assert right - left >= 3.5 * (len(one) + len(other)) + 4  # 7 units a figure of this size
