@@ -287,7 +287,8 @@ def _maintenance(summary: Mapping[str, Any], recipe: Mapping[str, Any]) -> Itera
 
     yield f"Contact: {OPEN}\n"
     if forgotten := summary.get("reasons", {}).get("forgotten", 0):
-        yield f"{forgotten:,} {'document was' if forgotten == 1 else 'documents were'} left out on request (block list `{recipe['forget']}`).\n"
+        documents = "document was" if forgotten == 1 else "documents were"
+        yield f"{forgotten:,} {documents} left out on request (block list `{recipe['forget']}`).\n"
     yield (
         "To remove a document, a source or a person's texts: `tuneloop forget RESULT --document ID`, `--source NAME` "
         "or `--match TEXT`; it also lists the checkpoints that saw them.\n"
