@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import gzip
 import json
@@ -515,6 +516,28 @@ def test_the_same_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:
         made.append([(tmp_path / f"out{seed}" / f"{name}.jsonl").read_bytes() for name in names])
         made[-1] += [(tmp_path / f"out{seed}" / name).read_bytes() for name in ("statistics.json", "report.html")]
     assert made[0] == made[1]
+
+
+def test_the_page_names_every_reason() -> None:
+    """A reason that a user sees in refused.jsonl can be looked up."""
+    root = Path(__file__).parents[2]
+    reasons = {"not a JSON object", "not a row", "contaminated", "empty message"}  # made of parts, or named apart
+    for file in (root / "data_prep" / "supervised").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "Refused"
+                and node.args
+            ):
+                reasons |= {one.value for one in ast.walk(node.args[0])
+                            if isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value}  # fmt: skip
+    reasons -= {"same ", " with another label", "assistant"}
+    assert len(reasons) > 40
+    page = (root / "docs" / "instructions.md").read_text(encoding="utf-8")
+    table = page.split("## Why a row is refused")[1].split("## ")[0]
+    assert sorted(one for one in reasons if one not in table) == []
+    assert "same text with another label, same answer with another label" in table
 
 
 def test_the_shipped_recipe_loads_where_its_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
