@@ -10,6 +10,8 @@ Both raise `Unreadable` when the whole file, or the rest of it, cannot be read. 
 - `belongs(path)`, asked when `recognises` says yes and the first bytes alone do not tell (all zip files begin alike);
 - `parts(path, size)`, which divides a big file so that several processes can read it: tuples of whole numbers, each to
   be given to `read` or `rows`. Parts decide who reads what, never which documents there are, nor their order or ids;
+- `BY_HINTS = True`, when its `recognises` goes by hints that source code and Markdown may have too, and `FREE = True`,
+  when a file so named may begin like anything: there, only other marks than hints decide;
 - `HEADER = True`, when a table's columns are the same in all rows, so that a wrong name is one mistake, not a million.
 
 A reader sets `text` and what else the file says (title, url, ...); where the document lies (`id`, `source`,
@@ -165,15 +167,18 @@ def reader_of(path: Path) -> ModuleType:
     Raises: Unreadable for an empty file, or a format that no reader knows.
     """
     head = _head(path)
-    for module in modules():
-        if module.recognises(head) and (not hasattr(module, "belongs") or module.belongs(path)):
-            return module
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zst")]
     name = suffixes[-1] if suffixes else path.name.lower()
+    named = next((module for module in modules() if name in module.SUFFIXES), None)
+    free = hasattr(named, "FREE")
     for module in modules():
-        if name in module.SUFFIXES:
+        if free and hasattr(module, "BY_HINTS"):
+            continue
+        if module.recognises(head) and (not hasattr(module, "belongs") or module.belongs(path)):
             return module
-    raise Unreadable(f"no reader for {suffixes[-1] if suffixes else 'a file without a suffix'}")
+    if named is None:
+        raise Unreadable(f"no reader for {suffixes[-1] if suffixes else 'a file without a suffix'}")
+    return named
 
 
 def _head(path: Path) -> bytes:

@@ -38,6 +38,7 @@ LANGUAGES = {
 }  # fmt: skip
 BY_NAME = {name: language for language, names in LANGUAGES.items() for name in names.split()}
 SUFFIXES = tuple(BY_NAME)
+FREE = True
 PROGRAMS = {
     "python": "Python", "sh": "Shell", "bash": "Shell", "zsh": "Shell", "ksh": "Shell", "dash": "Shell",
     "perl": "Perl", "ruby": "Ruby", "node": "JavaScript", "deno": "TypeScript", "php": "PHP", "lua": "Lua",

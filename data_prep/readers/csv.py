@@ -16,6 +16,7 @@ from data_prep.files.delimited import delimiter_of, rows
 __all__ = ["HEADER", "SUFFIXES", "recognises", "rows"]
 
 SUFFIXES = (".csv", ".tsv", ".tab")
+BY_HINTS = True
 HEADER = True
 
 

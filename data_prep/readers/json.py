@@ -16,7 +16,11 @@ from data_prep.files.decoding import Unreadable
 from data_prep.readers import jsonl
 
 SUFFIXES = (".json",)
-_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*[\[{\"\]]|\{\s*[\"}])")
+BY_HINTS = True
+# Texts begin with brackets too (`[[link of a wiki]]`, `["a title" in a list]`), but not with values after them.
+_START = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*[\"}]|\[\s*(?:[{\]]|\"[^\"\n]*\"\s*[,\]]|\[\s*(?:[\[{\]\"\d-]|true|false|null)))"
+)
 
 
 def recognises(head: bytes) -> bool:
@@ -25,10 +29,10 @@ def recognises(head: bytes) -> bool:
 
 
 def belongs(path: Path) -> bool:
-    """Leave JSON lines to their own reader; a Markdown link also begins with a bracket, so a value must follow it."""
+    """Leave JSON lines to their own reader."""
     with streams.open_text(path) as stream:
         head = stream.read(4096)
-    return not (jsonl.recognises(head) and jsonl.belongs(path)) and not re.match(rb'\s*\[\s*[\["](?!.*[",\]])', head)
+    return not (jsonl.recognises(head) and jsonl.belongs(path))
 
 
 def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Unreadable]:

@@ -16,6 +16,7 @@ from data_prep.files.json_lines import rows
 __all__ = ["SUFFIXES", "belongs", "parts", "recognises", "rows"]
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
+BY_HINTS = True
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
 

@@ -24,8 +24,8 @@ _CUT = re.compile(r"(?<=[^\W\d_])(?:[-\u00ad\u2010]|\ufffe|\x02)\n(?=[a-z\u00df-
 
 
 def recognises(head: bytes) -> bool:
-    """Tell a PDF by its header, which may stand behind some junk."""
-    return b"%PDF-" in head[:1024]
+    """Tell a PDF by its header, which may stand behind some junk; a text that names it is none."""
+    return head.startswith(b"%PDF-") or re.search(rb"(?:\A|[^ -~])%PDF-\d\.\d\s", head[:1024]) is not None
 
 
 def read(path: Path) -> Iterator[Document]:

@@ -19,6 +19,7 @@ from data_prep.files.decoding import read_text
 from data_prep.records import Document
 
 SUFFIXES = (".rst", ".rest")
+BY_HINTS = True
 
 _LINE = re.compile(r"([=\-`:.'\"~^_*+#<>!$%&(),/;?@\[\\\]{|}])\1{2,}[ \t]*")
 _DIRECTIVE = re.compile(r"(\s*)\.\. +(?:\|[^|\n]+\| +)?([A-Za-z][\w:+.-]*?)::(?:[ \t]+(.*))?$")

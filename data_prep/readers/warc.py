@@ -12,6 +12,7 @@ Left out without being counted: requests, metadata, repeated visits, answers oth
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ _PAGES = ("text/html", "application/xhtml+xml")
 
 def recognises(head: bytes) -> bool:
     """Tell WARC by its first line."""
-    return head.startswith(b"WARC/")
+    return re.match(rb"WARC/\d\.\d+\s*\n", head) is not None
 
 
 def read(path: Path) -> Iterator[Document | Unreadable]:

@@ -140,6 +140,33 @@ def test_content_decides_before_the_name(tmp_path: Path) -> None:
     assert [text[:12] for text in texts] == ["T\n\nText of a", "The silver f", "A row.", "Another."]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "reader"),
+    [
+        ("a.py", '"""Rules.\n\n.. note:: in a docstring\n"""\nLIMIT = 3\n', "code"),
+        ("a.js", '["use strict", "a"].forEach(run)\n', "code"),
+        ("a.md", ".. note:: is how it is written in reStructuredText\n", "markdown"),
+        ("a.md", '{"text": "how a row looks"}\n\nis what this page explains.\n', "markdown"),
+        ("a.md", "text, more\none, two\nthree, four\n", "markdown"),
+        ("a.py", 'MAGIC = b"%PDF-"\nTITLE = "%PDF-1.4 "\n', "code"),
+        ("a.txt", "The header %PDF-1.4 stands first.\n", "text"),
+        ("a.txt", "WARC/1.0 is a format for crawls.\n", "text"),
+        ("a.txt", "[[Home]] and [[another page]] of a wiki.\n", "text"),
+        ("a.txt", '["Being" and "Time"](https://example.org), a link.\n', "text"),
+        ("a.txt", "[1] Smith, J. A book.\n", "text"),
+        ("a.qmd", "# A page of Quarto\n", "markdown"),
+        ("a.txt", '[\n  {"text": "A row."}\n]\n', "json"),
+        ("a.txt", '["a", "b"]', "json"),
+        ("a.txt", "[[1, 2], [3]]", "json"),
+        ("a.txt", "\n\0junk\n%PDF-1.7\n%binary", "pdf"),
+        ("a.txt", "WARC/1.0\r\nWARC-Type: response\r\n", "warc"),
+    ],
+)
+def test_hints_do_not_outweigh_the_name_nor_does_a_mention(tmp_path: Path, name: str, text: str, reader: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert readers.reader_of(tmp_path / name).__name__.rpartition(".")[2] == reader
+
+
 def test_what_cannot_be_read_is_counted_with_its_reason(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
