@@ -208,10 +208,16 @@ def index(
     """Return the questions of evaluation sets (`asked`), indexed.
 
     `columns` are searched for besides the questions' own: answers, say.
+
+    Raises: UserError for a row that cannot be read, and for a set without any question: it would count as searched for.
     """
     questions = Questions(ngram, likeness)
-    for item in asked(paths, tuple(columns)):
-        questions.add(item)
+    for path in paths:
+        before = questions.items + questions.too_short
+        for item in asked([path], tuple(columns)):
+            questions.add(item)
+        if questions.items + questions.too_short == before:
+            raise UserError(str(path), "there is no question in it", f"a table with a column {', '.join(QUESTION)}")
     return questions
 
 

@@ -208,3 +208,17 @@ def test_the_template_of_a_set_of_questions_gives_none_of_them_away() -> None:
 def test_every_question_that_a_run_of_words_belongs_to_is_named() -> None:
     questions = _questions(LONG, f"{LONG} Or was it last week?", SHORT, SHORT)
     assert sorted(hit.item.line for hit in questions.hits(f"{LONG} {SHORT}")) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("rows", ['{"id": 3}\n', "The question stands in a text file.\n", ""])
+def test_a_set_without_a_question_does_not_count_as_kept_out(tmp_path: Path, rows: str) -> None:
+    (tmp_path / "good.jsonl").write_text('{"question": "What is acne?"}\n')
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "test.jsonl").write_text(rows)
+    write = "a table with a column question, prompt, instruction, query, text, messages, input"
+    with pytest.raises(UserError) as caught:
+        index([tmp_path / "good.jsonl", tmp_path / "sets"])
+    if rows.startswith("The"):
+        assert caught.value.where.startswith(f"{tmp_path / 'sets' / 'test.jsonl'}:1")
+    else:
+        assert str(caught.value) == f"{tmp_path / 'sets'}: there is no question in it; {write}"
