@@ -283,5 +283,8 @@ def _report(recipe: Recipe, work: Any, rows: list[dict[str, Any]]) -> None:
             f"share {row['written']['share']:.4f} of {row['asked']['share']:.4f} asked, {row['epochs']:.2f} epochs, "
             f"{row['left_out']:,} documents left out"
         )
+        if row["unusable"]:
+            reasons = ", ".join(f"{count:,} x {reason}" for reason, count in row["unusable"].items())
+            print(f"look here: {row['name']} has rows that cannot be used: {reasons}")
     for warning in warnings:
         print(f"look here: {warning}")

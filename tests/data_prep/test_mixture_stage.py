@@ -215,12 +215,16 @@ def test_conversations_are_mixed_by_what_is_said(tmp_path: Path) -> None:
     assert sorted("messages" in row for row in rows) == [False, True]
 
 
-def test_texts_too_long_for_the_library_are_counted(tmp_path: Path, monkeypatch: Any) -> None:
+def test_texts_too_long_for_the_library_are_counted(
+    tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(mixture_passes.row_ranges, "LONGEST_TEXT", 20)
     write_rows(tmp_path / "a.jsonl", [{"text": "fern " * 5}, {"text": "fern"}, {"text": ""}])
     rows, told = _run(_recipe(tmp_path, {"path": "a.jsonl"}))
     assert [row["text"] for row in rows] == ["fern"]
     assert told["a"]["unusable"] == {"longer than 20 characters": 1, "empty text": 1}
+    said = "look here: a has rows that cannot be used: 1 x empty text, 1 x longer than 20 characters\n"
+    assert capsys.readouterr().out.endswith(said)
 
 
 def test_a_source_with_weight_0_is_left_out_and_counted(folder: Path) -> None:
