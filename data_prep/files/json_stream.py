@@ -102,7 +102,7 @@ class Text:
                     if self.ended:
                         raise Unreadable(ENDS) from error
                     line = self.line + self.text.count("\n", self.position, error.pos)
-                    raise Unreadable("not JSON", 0, f"{error.msg}, line {line}") from error
+                    raise Unreadable("not JSON", 0, f"{error.msg.removesuffix(' at')}, line {line}") from error
             except RecursionError as error:
                 raise Unreadable("JSON nested too deeply") from error
             if len(self.text) - self.position > streams.MAX_LINE:
