@@ -46,8 +46,9 @@ _NO_CONTENT = [
 ]  # fmt: skip
 
 
-_DIV = re.compile(r"<(/?)div\b", re.IGNORECASE)
-_DEEPEST = 2_000  # open `div`s: browsers stop at 512, and the rules for main text take the square of the depth
+# Elements that take the square of their depth: the rules for main text in time, lists in indented text. Browsers stop
+# at 512 elements in each other; lists are never that deep.
+_DEEPEST = {r"div": 2_000, r"[uo]l": 100}
 
 
 def recognises(head: bytes) -> bool:
@@ -65,15 +66,11 @@ def page(data: bytes, charset: str = "") -> Document:
 
     Raises: Unreadable for a page without main text, or with elements too deep in each other.
     """
-    from resiliparse.parse.html import HTMLTree
-
     source = decoded(data, charset)
-    if _too_deep(source):
-        raise Unreadable(f"more than {_DEEPEST} elements in each other")
-    tree = HTMLTree.parse(source)
+    tree = _parsed(source)
     text = _named(tree) or _by_rules(tree, _NOTICES)
     if len(text) < _LEAST:
-        text = max(text, _by_rules(HTMLTree.parse(source), []), key=len)
+        text = max(text, _by_rules(_parsed(source), []), key=len)
     if not text.strip():
         raise Unreadable("a page without main text")
     canonical = tree.document and tree.document.query_selector("link[rel=canonical]")
@@ -81,14 +78,26 @@ def page(data: bytes, charset: str = "") -> Document:
     return Document("", text, "", title=" ".join((tree.title or "").split()), url=url)
 
 
-def _too_deep(source: str) -> bool:
-    """Tell a page with too many elements in each other, by the only element that sites nest without end."""
-    if source.count("<div") + source.count("<DIV") <= _DEEPEST:
-        return False
+def _parsed(source: str) -> Any:
+    """Return a page's tree.
+
+    Raises: Unreadable for a page with too many elements in each other, before anything is made of it.
+    """
+    from resiliparse.parse.html import HTMLTree
+
+    folded = source.lower()
+    for name, most in _DEEPEST.items():
+        if _deeper(folded, name, most):
+            raise Unreadable(f"more than {most} elements in each other")
+    return HTMLTree.parse(source)
+
+
+def _deeper(folded: str, name: str, most: int) -> bool:
+    """Tell whether more than `most` elements of a name are open at once."""
     depth = 0
-    for tag in _DIV.finditer(source):
+    for tag in re.finditer(rf"<(/?){name}\b", folded):
         depth = max(0, depth - 1) if tag[1] else depth + 1
-        if depth > _DEEPEST:
+        if depth > most:
             return True
     return False
 
@@ -132,11 +141,13 @@ def _by_rules(tree: Any, skipped: list[str]) -> str:
 
 
 def whole_text(data: bytes, charset: str = "") -> str:
-    """Return all text of a page that has nothing but its text: a book's chapter, a mail."""
-    from resiliparse.extract.html2text import extract_plain_text
-    from resiliparse.parse.html import HTMLTree
+    """Return all text of a page that has nothing but its text: a book's chapter, a mail.
 
-    tree = HTMLTree.parse(decoded(data, charset))
+    Raises: Unreadable for a page with elements too deep in each other.
+    """
+    from resiliparse.extract.html2text import extract_plain_text
+
+    tree = _parsed(decoded(data, charset))
     text: str = extract_plain_text(tree, main_content=False, list_bullets=True, preserve_formatting=True)
     return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -85,3 +86,12 @@ def test_elements_without_end_in_each_other_are_refused_at_once(tag: str) -> Non
     assert time.process_time() - started < 1  # 12 s when they are parsed
     rows = f"<div><DIV>{PARAGRAPHS[1]}</DIV></div>" * 3_000
     assert len(_lines(f"<main>{rows}</main>")) == 3_000
+
+
+@pytest.mark.parametrize("read", [html.page, html.whole_text])
+@pytest.mark.parametrize("tag", ["ul", "oL type=1"])
+def test_lists_without_end_in_each_other_are_refused(read: Any, tag: str) -> None:
+    page = f"<main><{tag}>{PARAGRAPHS[0]}" * 20_000  # 400 MB of indentation
+    with pytest.raises(Unreadable, match="more than 100 elements in each other"):
+        read(page.encode())
+    assert len(_lines("<main>" + f"<ul><li>{PARAGRAPHS[0]}</ul>" * 500 + "</main>")) == 500
