@@ -12,7 +12,7 @@ Left out: tables keep their words but not their shape; text that scripts would w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ _NO_CONTENT = [
 
 # Elements that take the square of their depth: the rules for main text in time, lists in indented text. Browsers stop
 # at 512 elements in each other; lists are never that deep.
-_DEEPEST = {r"div": 2_000, r"[uo]l": 100}
+_DEEPEST = {("div",): 2_000, ("ul", "ol"): 100}
 
 
 def recognises(head: bytes) -> bool:
@@ -86,16 +86,18 @@ def _parsed(source: str) -> Any:
     from resiliparse.parse.html import HTMLTree
 
     folded = source.lower()
-    for name, most in _DEEPEST.items():
-        if _deeper(folded, name, most):
+    for names, most in _DEEPEST.items():
+        if _deeper(folded, names, most):
             raise Unreadable(f"more than {most} elements in each other")
     return HTMLTree.parse(source)
 
 
-def _deeper(folded: str, name: str, most: int) -> bool:
-    """Tell whether more than `most` elements of a name are open at once."""
+def _deeper(folded: str, names: Sequence[str], most: int) -> bool:
+    """Tell whether more than `most` elements of these names are open at once."""
+    if sum(folded.count(f"<{name}") for name in names) <= most:
+        return False
     depth = 0
-    for tag in re.finditer(rf"<(/?){name}\b", folded):
+    for tag in re.finditer(rf"<(/?)(?:{'|'.join(names)})\b", folded):
         depth = max(0, depth - 1) if tag[1] else depth + 1
         if depth > most:
             return True
