@@ -48,7 +48,7 @@ _NO_CONTENT = [
 
 # Elements that take the square of their depth: the rules for main text in time, lists in indented text. Browsers stop
 # at 512 elements in each other; lists are never that deep.
-_DEEPEST = {("div",): 2_000, ("ul", "ol"): 100}
+_DEEPEST = {(b"<div",): 2_000, (b"<ul", b"<ol"): 100}
 
 
 def recognises(head: bytes) -> bool:
@@ -85,19 +85,20 @@ def _parsed(source: str) -> Any:
     """
     from resiliparse.parse.html import HTMLTree
 
-    folded = source.lower()
-    for names, most in _DEEPEST.items():
-        if _deeper(folded, names, most):
+    folded = source.encode("utf-8", "replace").lower()  # bytes: faster than text
+    for openings, most in _DEEPEST.items():
+        if _deeper(folded, openings, most):
             raise Unreadable(f"more than {most} elements in each other")
     return HTMLTree.parse(source)
 
 
-def _deeper(folded: str, names: Sequence[str], most: int) -> bool:
-    """Tell whether more than `most` elements of these names are open at once."""
-    if sum(folded.count(f"<{name}") for name in names) <= most:
+def _deeper(folded: bytes, openings: Sequence[bytes], most: int) -> bool:
+    """Tell whether more than `most` elements with these beginnings are open at once."""
+    if sum(map(folded.count, openings)) <= most:
         return False
     depth = 0
-    for tag in re.finditer(rf"<(/?)(?:{'|'.join(names)})\b", folded):
+    names = b"|".join(opening[1:] for opening in openings)
+    for tag in re.finditer(rb"<(/?)(?:" + names + rb")\b", folded):
         depth = max(0, depth - 1) if tag[1] else depth + 1
         if depth > most:
             return True
