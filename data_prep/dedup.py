@@ -8,14 +8,15 @@ probability 0.995.
 
 Texts that are alike directly or through others form a cluster; a split keeps clusters whole. Within a cluster the best
 copy is kept (the caller's `rank`), and another is dropped only if it is itself alike enough to a kept one: a chain
-a ~ b ~ c does not take c away because of a.
+a ~ b ~ c does not take c away because of a. In a band or cluster of thousands not all are compared with all: see
+`pairs_within` and `HEADS`.
 
 Left out: signatures on disk. All signatures and shingle sets are in memory, about 8 bytes a word of text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     Signatures = NDArray[np.uint32]
 
 RECALL_AT_THRESHOLD = 0.995
+WINDOW = 4
+HEADS = 64  # kept copies of one cluster that another text of it is compared with
 AT_ONCE = 256  # shingles: their products with all functions stay in a core's own cache
 
 
@@ -65,14 +68,14 @@ def find(
     exact = _exact(texts)
     firsts = sorted(set(exact))
     of_words = [shingles.hashes(shingles.words(texts[index])) for index in firsts]
-    likeness = _Likeness([_unique(shingles.runs(item, shingle)) for item in of_words])
-    sets = _DisjointSets(len(firsts))
-    for a, b in _candidates(signatures(likeness.sets, permutations), threshold):
-        if sets.root(a) != sets.root(b) and likeness.at_most(a, b) >= threshold and likeness(a, b) >= threshold:
-            sets.join(a, b)
+    sets = [_unique(shingles.runs(item, shingle)) for item in of_words]
+    clusters = _DisjointSets(len(firsts))
+    for a, b in _candidates(signatures(sets, permutations), threshold).tolist():
+        if clusters.root(a) != clusters.root(b) and alike(sets[a], sets[b], threshold) >= threshold:
+            clusters.join(a, b)
     lengths = {index: len(item) for index, item in zip(firsts, of_words, strict=True)}
     order = rank or (lambda index: (-lengths[index], index))
-    return _found(exact, firsts, sets, likeness, threshold, order)
+    return _found(exact, firsts, clusters, sets, threshold, order)
 
 
 def banding(threshold: float, permutations: int) -> tuple[int, int]:
@@ -130,46 +133,60 @@ def band_keys(members: NDArray[np.uint32], bands: int, rows: int) -> NDArray[np.
     return keys
 
 
-def _candidates(minima: Signatures, threshold: float) -> Iterator[tuple[int, int]]:
-    """Yield pairs of rows that agree on a whole band; the same pair may come more than once."""
+def pairs_within(items: NDArray[np.int64], starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return pairs of members of the same group, shape (pairs, 2), the smaller item first, sorted, each once.
+
+    Each member is paired with the next `WINDOW` of its group and with the first `WINDOW`: all pairs of a small group,
+    and a group of thousands costs thousands of comparisons and not millions.
+    """
+    import numpy as np
+
+    group = np.repeat(np.arange(len(starts)), counts)
+    place = np.arange(len(items)) - starts[group] if len(items) else items
+    one: list[Any] = [np.zeros(0, np.int64)]
+    other: list[Any] = [np.zeros(0, np.int64)]
+    for distance in range(1, WINDOW + 1):
+        later = np.flatnonzero(place >= distance)
+        one.append(items[later - distance])
+        other.append(items[later])
+        beyond = later[place[later] >= WINDOW + distance]  # nearer ones are neighbours of the first few already
+        one.append(items[starts[group[beyond]] + distance - 1])
+        other.append(items[beyond])
+    a, b = np.concatenate(one), np.concatenate(other)
+    return np.unique(np.stack((np.minimum(a, b), np.maximum(a, b)), axis=1), axis=0)
+
+
+def _candidates(minima: Signatures, threshold: float) -> NDArray[np.int64]:
+    """Return pairs of rows that agree on a whole band, each once."""
     import numpy as np
 
     bands, rows = banding(threshold, minima.shape[1])
+    found = [np.zeros((0, 2), np.int64)]
     for band in range(bands):
         part = np.ascontiguousarray(minima[:, band * rows : (band + 1) * rows])
         keys = part.view(np.dtype((np.void, part.dtype.itemsize * rows))).ravel()
         _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
         order = np.argsort(inverse, kind="stable")
-        ends = np.cumsum(counts)
-        for group in np.flatnonzero(counts > 1):
-            members = order[ends[group] - counts[group] : ends[group]].tolist()
-            for position, later in enumerate(members[1:], start=1):
-                for earlier in members[:position]:
-                    yield earlier, later
+        found.append(pairs_within(order, np.cumsum(counts) - counts, counts))
+    return np.unique(np.concatenate(found), axis=0)
 
 
-class _Likeness:
-    """Real Jaccard index of two shingle sets, remembered."""
+def jaccard(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return the Jaccard index of two sorted arrays without repetitions; that of two empty ones is 1."""
+    import numpy as np
 
-    def __init__(self, sets: list[shingles.Hashes]) -> None:
-        self.sets = sets
-        self._known: dict[tuple[int, int], float] = {}
+    if not len(a) and not len(b):
+        return 1.0
+    both = np.concatenate((a, b))
+    both.sort(kind="stable")
+    shared = int(np.count_nonzero(both[1:] == both[:-1]))
+    return shared / (len(both) - shared)
 
-    def at_most(self, a: int, b: int) -> float:
-        """Return a bound that the sizes alone give."""
-        small, big = sorted((len(self.sets[a]), len(self.sets[b])))
-        return small / big if big else 1.0
 
-    def __call__(self, a: int, b: int) -> float:
-        import numpy as np
-
-        key = (a, b) if a < b else (b, a)
-        if key not in self._known:
-            both = np.concatenate((self.sets[a], self.sets[b]))
-            both.sort(kind="stable")
-            shared = int(np.count_nonzero(both[1:] == both[:-1]))
-            self._known[key] = shared / (len(both) - shared) if len(both) else 1.0
-        return self._known[key]
+def alike(a: NDArray[Any], b: NDArray[Any], threshold: float) -> float:
+    """Return the Jaccard index, or 0 where the sizes alone rule the threshold out."""
+    small, big = sorted((len(a), len(b)))
+    return jaccard(a, b) if small >= threshold * big else 0.0
 
 
 class _DisjointSets:
@@ -207,21 +224,22 @@ def _unique(values: shingles.Hashes) -> shingles.Hashes:
 def _found(
     exact: list[int],
     firsts: list[int],
-    sets: _DisjointSets,
-    likeness: _Likeness,
+    clusters: _DisjointSets,
+    sets: list[shingles.Hashes],
     threshold: float,
     order: Callable[[int], tuple[float, ...]],
 ) -> Found:
     place = {index: position for position, index in enumerate(firsts)}
-    found = Found([firsts[sets.root(place[first])] for first in exact])
+    found = Found([firsts[clusters.root(place[first])] for first in exact])
     members: dict[int, list[int]] = {}
     for index in firsts:
         members.setdefault(found.cluster[index], []).append(index)
     for cluster in members.values():
         kept: list[int] = []
         for index in sorted(cluster, key=order) if len(cluster) > 1 else ():
-            alike = [(likeness(place[index], place[other]), -other) for other in kept]
-            best, other = max(alike, default=(0.0, 0))
+            mine = sets[place[index]]
+            near = [(alike(mine, sets[place[other]], threshold), -other) for other in kept[:HEADS]]
+            best, other = max(near, default=(0.0, 0))
             if best >= threshold:
                 found.twins[index] = Twin(-other, best, exact=False)
             else:

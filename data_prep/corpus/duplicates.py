@@ -1,8 +1,7 @@
 """Find texts that are alike among all shards, and choose which copy stays: four phases over the shards' sketches.
 
 1. **copies** (`exact`): texts with the same characters, white space aside; of each group the first stays in the search.
-2. **candidates**: items that share a whole MinHash band. Of a band's members each is paired with the next `WINDOW` and
-   with the first `WINDOW`, so a group of thousands costs thousands of comparisons and not millions.
+2. **candidates**: items that share a whole MinHash band, in the pairs of `dedup.pairs_within`.
 3. **links**: candidates whose real Jaccard index of shingles is at least the threshold.
 4. **choice**: links join items to clusters. In a cluster the best copy stays, and another goes only if it is itself
    alike enough to one that stays: a chain a ~ b ~ c does not take c away because of a.
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep import shingles
+from data_prep import dedup, shingles
 from data_prep.corpus.sketches import SHARD_BITS, Library, source_key
 from data_prep.engine import sorted_runs
 from data_prep.engine.phases import Phases, Result, Task, replacing
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     Items = NDArray[np.int64]
 
-WINDOW = 4
 COPY = [("key", "<u8"), ("first", "<i8")]  # key: the item that is a copy
 PAIR = [("key", "<u8"), ("a", "<i8"), ("b", "<i8")]
 LINK = [("a", "<i8"), ("b", "<i8"), ("likeness", "<f4")]
@@ -102,24 +100,11 @@ def candidates(search: Search, low: int, high: int) -> Result:
 
 
 def _paired(records: sorted_runs.Records) -> sorted_runs.Records:
-    """Pair members of the same band: neighbours, and all with the first few."""
+    """Return pairs of members of the same band, each with a key of its own."""
     import numpy as np
 
     starts, counts = sorted_runs.groups(records)
-    items = records["item"]
-    group = np.repeat(np.arange(len(starts)), counts)
-    place = np.arange(len(items)) - starts[group] if len(items) else items
-    one: list[Any] = [np.zeros(0, np.int64)]
-    other: list[Any] = [np.zeros(0, np.int64)]
-    for distance in range(1, WINDOW + 1):
-        later = np.flatnonzero(place >= distance)
-        one.append(items[later - distance])
-        other.append(items[later])
-        beyond = later[place[later] >= WINDOW + distance]  # nearer ones are neighbours of the first few already
-        one.append(items[starts[group[beyond]] + distance - 1])
-        other.append(items[beyond])
-    a, b = np.concatenate(one), np.concatenate(other)
-    pairs = np.unique(np.stack((np.minimum(a, b), np.maximum(a, b)), axis=1), axis=0)
+    pairs = dedup.pairs_within(records["item"], starts, counts)
     found = np.zeros(len(pairs), dtype=PAIR)
     found["a"], found["b"] = pairs[:, 0], pairs[:, 1]
     found["key"] = shingles.scramble(
@@ -137,24 +122,17 @@ def links(search: Search, low: int, high: int) -> Result:
     # A pair that shares several bands stands here several times. Sorted, neighbours read the same shards.
     pairs = np.unique(np.stack((records["a"], records["b"]), axis=1), axis=0)
     found = []
-    last, mine = -1, None
+    last = -1
+    mine: Any = None
     for a, b in pairs.tolist():
         if a != last:
             last, mine = a, library.shingles(a)
-        likeness = _alike(mine, library.shingles(b), search.threshold)
+        likeness = dedup.alike(mine, library.shingles(b), search.threshold)
         if likeness >= search.threshold:
             found.append((a, b, likeness))
     with replacing(folder / f"links-{low:016x}.npy") as stream:
         np.save(stream, np.array(found, dtype=LINK))
     return {"compared": len(pairs), "alike": len(found)}
-
-
-def _alike(a: Any, b: Any, threshold: float) -> float:
-    """Return the Jaccard index, or 0 where the sizes alone rule the threshold out."""
-    from data_prep.corpus.sketches import jaccard
-
-    small, big = sorted((len(a), len(b)))
-    return jaccard(a, b) if small >= threshold * big else 0.0
 
 
 def choice(search: Search) -> Result:
@@ -243,8 +221,10 @@ def _nearest(
 ) -> Twin | None:
     """Return the kept item that is most alike, if one is alike enough; of equals the first."""
     found: Twin | None = None
-    for other in kept:
+    for number, other in enumerate(kept):
         pair = (min(item, other), max(item, other))
+        if pair not in known and number >= dedup.HEADS:
+            continue
         likeness = known[pair] if pair in known else library.likeness(*pair)
         if likeness >= threshold and (found is None or likeness > found[1]):
             found = (other, likeness, False)

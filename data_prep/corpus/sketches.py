@@ -113,7 +113,7 @@ class Library:
 
     def likeness(self, a: int, b: int) -> float:
         """Return the Jaccard index of two items."""
-        return jaccard(self.shingles(a), self.shingles(b))
+        return dedup.jaccard(self.shingles(a), self.shingles(b))
 
     def _open(self, shard: int) -> tuple[_Array, Any]:
         import numpy as np
@@ -183,18 +183,6 @@ def _by_shard(items: NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
 def _places(items: NDArray[np.int64]) -> NDArray[np.int64]:
     places: NDArray[np.int64] = items & (2**SHARD_BITS - 1)
     return places
-
-
-def jaccard(a: Any, b: Any) -> float:
-    """Return the Jaccard index of two sorted arrays without repetitions; that of two empty ones is 1."""
-    import numpy as np
-
-    if not len(a) and not len(b):
-        return 1.0
-    both = np.concatenate((a, b))
-    both.sort(kind="stable")
-    shared = int(np.count_nonzero(both[1:] == both[:-1]))
-    return shared / (len(both) - shared)
 
 
 def _put(path: Path, ending: str, array: Any) -> None:

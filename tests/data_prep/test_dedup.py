@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from itertools import combinations
 
 import numpy as np
@@ -122,3 +123,24 @@ def test_runs_of_each_length_are_the_runs_of_that_length(count: int) -> None:
 
 def test_hashes_are_the_same_in_every_process() -> None:
     assert shingles.hashes(["fern"]).tolist() == [4689700955493836303]
+
+
+def test_thousands_of_rows_of_one_template_cost_no_quadratic_time() -> None:
+    """Prompts that differ in one or two of sixty words: all alike, and all in each other's bands."""
+    chance = random.Random(5)
+    words = [f"word{number}" for number in range(60)]
+    texts = []
+    for number in range(4000):
+        copy = list(words)
+        for place in chance.sample(range(60), 1 + number % 2):
+            copy[place] = f"other{number}"
+        texts.append(" ".join(copy))
+    started = time.process_time()
+    found = dedup.find(texts, 0.6)
+    assert time.process_time() - started < 15
+    assert len(set(found.cluster)) < 40
+    kept = [index for index in range(len(texts)) if index not in found.twins]
+    assert len(kept) < 400
+    for twin in list(found.twins.values())[::50]:
+        assert twin.kept in kept
+        assert twin.likeness >= 0.6
