@@ -61,7 +61,9 @@ class Phases:
             for position, result in self._workers.map(calls, sum(tasks[index].size for index in todo)):
                 results[todo[position]] = result
                 done(todo[position])
-        return [result for result in results if result is not None]
+        finished = [result for result in results if result is not None]
+        assert len(finished) == len(tasks)
+        return finished
 
 
 def perform(task: Task, mark: str) -> Result:

@@ -20,6 +20,7 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 ATTEMPTS = 3  # of a task whose worker died
 SMALL = 4 * 2**20  # bytes: less is done before a process has started
 _LONGEST_WAIT = 30.0  # seconds for a cluster to answer
+_LONGEST_ALONE = 300.0  # seconds that a run waits for a worker to come back when all are gone
 _VERSION = "recipes:__version__"  # other code may give other bytes
 
 
@@ -136,6 +137,16 @@ def _lost() -> UserError:
     return error
 
 
+def _deserted() -> UserError:
+    error = UserError(
+        "engine.scheduler",
+        f"the cluster has had no worker for {_LONGEST_ALONE:.0f} seconds",
+        "start workers, then the same command again: finished shards are kept",
+    )
+    error.code = 1
+    return error
+
+
 class _Dask:
     """The workers of a Dask cluster; a task whose worker is lost is given to another by the scheduler."""
 
@@ -151,14 +162,29 @@ class _Dask:
             self._client.submit(function, *arguments, pure=False): index
             for index, (function, arguments) in enumerate(calls)
         }
+        ended = threading.Event()
+        threading.Thread(target=self._give_up_alone, args=(list(futures), ended), daemon=True).start()
         try:
             # With the results at once: one that still lies on a worker is lost with it.
             for future, result in as_completed(list(futures), with_results=True, loop=self._client.loop):
+                if future.cancelled():  # its "result" is an exception that is not raised
+                    raise _deserted()
                 yield futures[future], result
         except KilledWorker as error:
             raise _lost() from error
         finally:
+            ended.set()
             self._client.cancel(list(futures))
+
+    def _give_up_alone(self, futures: list[Any], ended: threading.Event) -> None:
+        """Cancel all tasks when no worker has been there for too long: the scheduler itself would wait for ever."""
+        alone = 0.0
+        step = min(1.0, _LONGEST_ALONE / 4)
+        while not ended.wait(step):
+            alone = 0.0 if self._client.nthreads() else alone + step
+            if alone >= _LONGEST_ALONE:
+                self._client.cancel(futures, force=True)
+                return
 
     def expect(self, folder: Path) -> None:
         """Refuse workers with other code, or that do not see this folder: its files are all that tasks share.

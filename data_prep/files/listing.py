@@ -142,7 +142,10 @@ def _start(path: str) -> str:
 
 
 def _saved(folder: str, names: set[str]) -> list[str] | None:
-    """Return the data files of a saved data set, None for any other folder; names that lead out of it do not count."""
+    """Return the data files of a saved data set, also missing ones; None for any other folder.
+
+    Names that lead out of the folder do not count.
+    """
     if not {SAVED, "dataset_info.json"} <= names:
         return None
     try:
@@ -150,7 +153,7 @@ def _saved(folder: str, names: set[str]) -> list[str] | None:
         listed = [str(file["filename"]) for file in state["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return [name for name in listed if os.path.basename(name) == name and name in names]
+    return [name for name in listed if os.path.basename(name) == name]
 
 
 def _refusal(path: str, inside: str | None) -> str:
