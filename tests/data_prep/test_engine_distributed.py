@@ -56,18 +56,28 @@ def _start(module: str, *arguments: str, folder: Path = REPOSITORY) -> subproces
     )  # fmt: skip
 
 
+def _address(file: Path, seconds: float = 60) -> str:
+    """Wait for a scheduler to say where it is; the file is there before its words are."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return str(json.loads(file.read_text())["address"])
+        time.sleep(0.02)
+    raise TimeoutError(f"no scheduler within {seconds} seconds")
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     file = tmp_path / "scheduler.json"
-    place = ("--scheduler-file", str(file))
-    scheduler = _start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *place)
-    nannies = [_start("dask_worker", "--nthreads", "1", "--no-dashboard", *place) for _ in range(2)]
-    running = Cluster("", nannies)
+    scheduler = _start(
+        "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)
+    )
+    running = Cluster("", [])
     try:
-        until = time.monotonic() + 30
-        while not file.exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        running.address = json.loads(file.read_text())["address"]
+        running.address = _address(file)
+        running.nannies += [
+            _start("dask_worker", running.address, "--nthreads", "1", "--no-dashboard") for _ in range(2)
+        ]
         yield running
     finally:
         for process in (*running.nannies, scheduler):
