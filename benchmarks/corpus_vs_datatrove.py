@@ -108,7 +108,9 @@ def datatrove(data: str, output: str, workers: int, tokenizer: str, seed: int) -
     minhash = MinhashConfig(n_grams=SHINGLE, num_buckets=BANDS, hashes_per_bucket=ROWS, seed=seed)
 
     def run(steps: list[object], tasks: int) -> None:
-        LocalPipelineExecutor(steps, tasks, min(workers, tasks), logging_dir=None).run()
+        LocalPipelineExecutor(
+            steps, tasks, min(workers, tasks), logging_dir=tempfile.mkdtemp(dir=Path(output).parent)
+        ).run()
 
     first = [
         JsonlReader(data), GopherQualityFilter(), GopherRepetitionFilter(), C4QualityFilter(), FineWebQualityFilter(),

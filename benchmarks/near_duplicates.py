@@ -134,7 +134,7 @@ def datatrove(data: str, output: str) -> None:
         ([JsonlReader(data), MinhashDedupFilter(f"{output}/remove"),
           JsonlWriter(f"{output}/kept", compression=None)], 1),
     ):  # fmt: skip
-        LocalPipelineExecutor(steps, tasks, logging_dir=None).run()
+        LocalPipelineExecutor(steps, tasks, logging_dir=tempfile.mkdtemp(dir=Path(output).parent)).run()
 
 
 def library(name: str, data: str, output: str) -> None:
