@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RECALL_AT_THRESHOLD = 0.995
 WINDOW = 4
-HEADS = 64  # kept copies of one cluster that another text of it is compared with
+HEADS = 1000  # kept copies of one cluster that another text of it is compared with; 64 cost recall on boilerplate
 AT_ONCE = 256  # shingles: their products with all functions stay in a core's own cache
 
 
