@@ -6,10 +6,9 @@ and no such step has made, should stand there; where it does not, the pipeline s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
-from recipes import provenance
+from recipes import existence, provenance
 from recipes.load import Examined
 from recipes.sections import StageRecipe, shipped
 
@@ -22,11 +21,15 @@ def warnings(found: Sequence[Examined]) -> list[str]:
     judged: dict[str, str] = {}
     for path, recipe, floor in steps:
         if floor == "eval":
-            judged |= {file: path for file in _read(recipe) if not any(_inside(file, folder) for folder in made)}
+            judged |= {
+                file: path
+                for file in _read(recipe)
+                if not any(existence.same_or_inside(file, folder) for folder in made)
+            }
     said = []
     for path, recipe in preparing:
         known = [str(shipped(str(name))) for name in getattr(recipe, "decontaminate", ())]
-        missing = [file for file in judged if not any(_inside(file, name) for name in known)]
+        missing = [file for file in judged if not any(existence.same_or_inside(file, name) for name in known)]
         if missing:
             said.append(
                 f"{path}: decontaminate does not name {', '.join(missing)}, "
@@ -37,8 +40,3 @@ def warnings(found: Sequence[Examined]) -> list[str]:
 
 def _read(recipe: StageRecipe) -> list[str]:
     return [item.path for item in provenance.inputs_of(recipe) if not item.model]
-
-
-def _inside(path: str, folder: str) -> bool:
-    inner, outer = os.path.abspath(path), os.path.abspath(folder)
-    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)

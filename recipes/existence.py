@@ -35,7 +35,7 @@ def faults(
     `siblings` holds the output folders of neighbouring recipes, with the recipe that makes each.
     """
     for key, value in named:
-        if _same_or_inside(value, output_dir) or _same_or_inside(output_dir, value):
+        if same_or_inside(value, output_dir) or same_or_inside(output_dir, value):
             write = "name another output_dir: a stage replaces its output_dir, so nothing that it reads may lie there"
             yield Fault(key, f"{value} and output_dir ({output_dir}) lie in each other", write)
         elif maker := _maker(value, promised):
@@ -58,10 +58,10 @@ def _fault(key: Key, value: str) -> Fault | None:
 
 
 def _maker(value: str, makers: Mapping[str, Maker]) -> Maker | None:
-    return next((maker for folder, maker in makers.items() if _same_or_inside(value, folder)), None)
+    return next((maker for folder, maker in makers.items() if same_or_inside(value, folder)), None)
 
 
-def _same_or_inside(path: str, folder: str) -> bool:
+def same_or_inside(path: str, folder: str) -> bool:
     inner, outer = os.path.abspath(path), os.path.abspath(folder)
     return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
 
