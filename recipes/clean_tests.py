@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recipes import existence, provenance
+from recipes import provenance
+from recipes.existence import same_or_inside
 from recipes.load import Examined
 from recipes.sections import StageRecipe, shipped
 
@@ -17,19 +18,15 @@ def warnings(found: Sequence[Examined]) -> list[str]:
     """Return one line for each data step that leaves evaluation files out of account."""
     steps = [(step.path, step.recipe, step.stage.floor) for step in found if step.recipe and step.stage]
     preparing = [(path, recipe) for path, recipe, _ in steps if hasattr(recipe, "decontaminate")]
-    made = [os.path.abspath(recipe.output_dir) for _, recipe in preparing]
+    made = [recipe.output_dir for _, recipe in preparing]
     judged: dict[str, str] = {}
     for path, recipe, floor in steps:
         if floor == "eval":
-            judged |= {
-                file: path
-                for file in _read(recipe)
-                if not any(existence.same_or_inside(file, folder) for folder in made)
-            }
+            judged |= {file: path for file in _read(recipe) if not any(same_or_inside(file, folder) for folder in made)}
     said = []
     for path, recipe in preparing:
         known = [str(shipped(str(name))) for name in getattr(recipe, "decontaminate", ())]
-        missing = [file for file in judged if not any(existence.same_or_inside(file, name) for name in known)]
+        missing = [file for file in judged if not any(same_or_inside(file, name) for name in known)]
         if missing:
             said.append(
                 f"{path}: decontaminate does not name {', '.join(missing)}, "
