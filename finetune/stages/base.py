@@ -75,7 +75,7 @@ def run(recipe: Recipe) -> None:
 
     from finetune import packing
     from finetune.models import save
-    from finetune.trainer import fit
+    from finetune.training.loop import fit
     from recipes import artifact
 
     with artifact.writing(recipe) as work:

@@ -82,7 +82,7 @@ def run(recipe: Recipe) -> None:
 
     from finetune import models, packing, vocabulary
     from finetune.stages.base import causal_loss
-    from finetune.trainer import fit
+    from finetune.training.loop import fit
     from recipes import artifact
 
     with artifact.writing(recipe) as work:

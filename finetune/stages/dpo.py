@@ -63,7 +63,7 @@ def run(recipe: Recipe) -> None:
 
     from finetune import models
     from finetune.stages.reward import collate_pairs, pairs
-    from finetune.trainer import fit
+    from finetune.training.loop import fit
     from recipes import artifact
 
     with artifact.writing(recipe) as work:

@@ -53,7 +53,7 @@ def run(recipe: Recipe) -> None:
     from transformers import set_seed
 
     from finetune import models, packing
-    from finetune.trainer import fit
+    from finetune.training.loop import fit
     from recipes import artifact
 
     with artifact.writing(recipe) as work:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from finetune import packing, trainer
+from finetune import packing
 from finetune.models import load
 from finetune.stages.sft import answer_loss
+from finetune.training import loop as trainer
 from recipes.sections import Training
 
 
