@@ -74,11 +74,12 @@ def sync(folder: Path) -> None:
     """Make sure that everything in `folder` has reached the disk."""
     for here, _, names in os.walk(folder):
         for name in names:
-            _sync_one(Path(here) / name)
-        _sync_one(Path(here))
+            sync_one(Path(here) / name)
+        sync_one(Path(here))
 
 
-def _sync_one(path: Path) -> None:
+def sync_one(path: Path) -> None:
+    """Make sure that one file or folder has reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -95,7 +96,7 @@ def put(finished: Path, target: Path, label: str | None) -> None:
     else:
         keep(target, target, label)
         os.rename(finished, target)
-    _sync_one(target.parent)
+    sync_one(target.parent)
 
 
 def exchange(one: Path, other: Path) -> bool:

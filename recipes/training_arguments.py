@@ -27,11 +27,34 @@ FIELDS = frozenset(
     use_liger_kernel warmup_steps weight_decay
     """.split()
 )
-# Said elsewhere in a recipe, or decided by the stage: a second value for them would have to be ignored.
+# Said elsewhere in a recipe, or decided by the loop: a second value for them would have to be ignored.
 DECIDED = {
     "output_dir": "write `output_dir` at the top level",
     "seed": "write `seed` at the top level",
+    "data_seed": "write `seed` at the top level",
     "resume_from_checkpoint": "leave it out: a stage goes on from its last checkpoint by itself",
     "gradient_checkpointing": "write `gradient_checkpointing` under `training`",
     "activation_checkpointing": "write `gradient_checkpointing` under `training` (its name before transformers 5)",
+    "warmup_steps": "write `warmup_ratio` under `training`: the share of all steps",
+    "eval_strategy": "write `eval_steps` under `training`",
+    "save_strategy": "write `save_steps` under `training`",
+    "logging_strategy": "write `logging_steps` under `training`",
+    "use_cpu": "leave it out: a GPU is used where there is one (CUDA_VISIBLE_DEVICES= hides it)",
+    "label_smoothing_factor": "leave it out: the losses here have no such term",
+    "ignore_data_skip": "leave it out: a run that goes on sees the rows it would have seen",
+    "save_only_model": "leave it out: a run could not go on from such a checkpoint",
+    "save_on_each_node": "leave it out: one process writes for all",
+    "restore_callback_states_from_checkpoint": "leave it out: a run always goes on from its whole state",
+    "logging_nan_inf_filter": "leave it out: a loss that is not a number ends the run",
+    "average_tokens_across_devices": "leave it out: every token weighs the same on all devices",
+    "include_num_input_tokens_seen": "leave it out: tokens are counted in log.jsonl",
+    "remove_unused_columns": "leave it out: a stage takes the columns it needs",
+    "disable_tqdm": "leave it out: one line shows the progress",
 }
+_UNUSED = """
+    batch_eval_metrics do_eval do_predict do_train eval_accumulation_steps eval_do_concat_batches
+    eval_use_gather_object include_for_metrics label_names prediction_loss_only log_on_each_node
+"""
+_HUB = "push_to_hub hub_always_push hub_model_id hub_private_repo hub_revision hub_strategy hub_token"
+DECIDED |= dict.fromkeys(_UNUSED.split(), "leave it out: it belongs to an evaluation loop that is not used here")
+DECIDED |= dict.fromkeys(_HUB.split(), "leave it out: nothing is sent to a hub")

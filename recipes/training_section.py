@@ -29,7 +29,8 @@ ExtraName = Annotated[str, AfterValidator(_extra_name)]
 
 
 # Without these transformers' schedules end in an error once the model is loaded.
-NEEDED = {"warmup_stable_decay": {"num_decay_steps"}, "cosine_with_min_lr": {"min_lr", "min_lr_rate"}}
+NEEDED = {"cosine_with_min_lr": {"min_lr", "min_lr_rate"}}
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
 class Training(Section):
@@ -45,17 +46,37 @@ class Training(Section):
         "linear", "cosine", "constant", "constant_with_warmup", "cosine_with_min_lr", "warmup_stable_decay"
     ] = "cosine"
     warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    decay_ratio: float = Field(0.1, gt=0, le=1, description="warmup_stable_decay: the share of all steps that decays.")
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     adam_beta2: float = Field(0.99, gt=0, lt=1)
     optim: str = "adamw_torch_fused"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        "auto", description="Compute activations anew in the backward pass; auto: only where memory would not do."
+    )
+    activation_offloading: bool = Field(False, description="Keep activations in main memory until the backward pass.")
+    auto_find_batch_size: bool = Field(
+        False,
+        description="Out of memory: go on with half the micro-batch and twice the accumulation, the same batch in all.",
+    )
+    neftune_noise_alpha: float | None = Field(
+        None, gt=0, description="Noise on the embeddings in training (NEFTune, https://arxiv.org/abs/2310.05914)."
+    )
+    use_liger_kernel: bool | None = Field(None, description="Absent: on GPUs, where the package is installed.")
     logging_steps: int = Field(10, ge=1)
     eval_steps: int = Field(0, ge=0, description="Validate each N optimiser steps; 0: only at the end.")
     save_steps: int = Field(
         0, ge=0, description="Checkpoint each N optimiser steps, to resume from; 0: about ten a run."
     )
-    save_total_limit: int = Field(2, ge=1)
+    save_total_limit: int = Field(2, ge=1, description="How many checkpoints are kept, besides the best one.")
+    metric_for_best_model: str = Field("loss", description="The eval_... entry of log.jsonl that decides what is best.")
+    greater_is_better: bool | None = Field(None, description="Absent: as the metric is known.")
+    load_best_model_at_end: bool = Field(False, description="The result is the best checkpoint, not the last.")
+    early_stopping_patience: int = Field(
+        0, ge=0, description="Stop after N validations without a better one; 0: never."
+    )
+    early_stopping_threshold: float = Field(0.0, ge=0, description="Smaller gains do not count as better.")
+    report_to: list[Tracker] = Field(["tensorboard"], description="Where the history goes besides log.jsonl.")
     extra: dict[ExtraName, Any] = Field(
         default_factory=dict, description="Further arguments of transformers' TrainingArguments, checked by name."
     )
@@ -67,4 +88,12 @@ class Training(Section):
             if self.lr_scheduler_type == name and not wanted & set(given):
                 one = sorted(wanted)[0]
                 raise ValueError(f"{name} needs an argument: write extra: {{lr_scheduler_kwargs: {{{one}: ...}}}}")
+        return self
+
+    @model_validator(mode="after")
+    def _selection_has_validations(self) -> Self:
+        if self.early_stopping_patience and not self.eval_steps:
+            raise ValueError("early_stopping_patience needs validations: write eval_steps")
+        if self.load_best_model_at_end and not self.eval_steps:
+            raise ValueError("load_best_model_at_end needs validations to choose from: write eval_steps")
         return self

@@ -4,16 +4,15 @@ What it changes, and why:
 - A stage's loss is a pure function that returns a *sum* over its items (tokens, pairs). It is divided by the number of
   items of the whole optimiser step, over all micro-batches and processes, so every item weighs the same.
 - Validation is item-weighted too (Trainer's own eval_loss is a mean of batch means).
-- A checkpoint counts only once it is whole: a marker with every file's size is written last, and a checkpoint without
-  a matching marker is passed over when a run goes on after a kill.
-- The terminal shows one line; the history goes to log.jsonl.
+- Nothing in a step waits for the device: sums stay there until a row of the history is written.
+- Checkpoints are whole or not at all (saving.py); the best one is chosen by the history alone (selection.py).
+- The terminal shows one line; the history goes to log.jsonl (progress.py).
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -21,9 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback
 
-from finetune.models import told
+from finetune.training import saving, selection
+from finetune.training.arguments import arguments, planned_steps
+from finetune.training.progress import Progress
 from recipes.errors import UserError
 from recipes.launch import expect_world, world
 from recipes.sections import Training
@@ -34,17 +35,28 @@ if TYPE_CHECKING:
 Batch = dict[str, Any]
 # (model, batch) -> summed loss, and sums to report, each over the items of the batch
 Loss = Callable[[Any, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
-MARKER = "complete.json"
+Score = Callable[[Any], dict[str, float]]
 
 
 class StageTrainer(Trainer):
-    """`Trainer` with a summed loss, exact item weighting, and validation by items."""
+    """`Trainer` with a summed loss, exact item weighting, validation by items, and checkpoints of our own."""
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, loss: Loss, **arguments: Any) -> None:
+    def __init__(
+        self, *, loss: Loss, score: Score | None, choice: selection.Choice, keep_best: bool, keep: int, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
-        self.loss = loss
+        self.loss, self.score, self.choice, self.keep_best = loss, score, choice, keep_best
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        background = self.args.device.type == "cuda" and not sharded
+        self.saver = saving.Saver(self, Path(self.args.output_dir), keep, background=background)
+        self._tokens = torch.zeros((), dtype=torch.long, device=self.args.device)
+        self._tokens_logged, self._logged_at, self._aside = 0, time.monotonic(), 0.0
+
+    def floating_point_ops(self, inputs: Batch) -> int:
+        """Return nothing: Trainer would count the model's parameters anew in each micro-batch."""
+        return 0
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> torch.Tensor | None:
         """Count the items of one optimiser step over all its micro-batches and all processes."""
@@ -62,34 +74,116 @@ class StageTrainer(Trainer):
     ) -> Any:
         """Return the batch's share of the step's mean loss."""
         total, _ = self.loss(model, inputs)
+        self._tokens += inputs["tokens"] if "tokens" in inputs else inputs["input_ids"].numel()
         items = inputs["count"] if num_items_in_batch is None else num_items_in_batch
         # Data parallelism averages gradients over processes; the sum over all items is wanted.
         return total / items * self.args.world_size
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log a row of the history; one of training with the tokens so far and the speed since the row before."""
+        if "loss" in logs:
+            tokens = int(self.accelerator.gather(self._tokens[None]).sum())
+            seconds = time.monotonic() - self._logged_at - self._aside
+            logs["tokens"] = tokens
+            logs["tokens_per_second"] = (tokens - self._tokens_logged) / max(seconds, 1e-9)
+            self._tokens_logged, self._logged_at, self._aside = tokens, time.monotonic(), 0.0
+        super().log(logs, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Return `eval_loss`, and the mean of whatever else the loss reports, over all items of the validation rows.
 
         Each process takes its own rows, without the repeats with which a shared loader fills up uneven shares.
         """
+        began, was_training = time.monotonic(), self.model.training
         self.model.eval()
-        rows = self.eval_dataset.rows[self.args.process_index :: self.args.world_size]
-        size = self.args.per_device_eval_batch_size
-        sums: dict[str, torch.Tensor] = {}
         with torch.no_grad():
-            for start in range(0, len(rows), size):
-                batch = self._prepare_inputs(self.data_collator(rows[start : start + size]))
-                total, extra = self.loss(self.model, batch)
-                for name, value in {"loss": total, "count": batch["count"], **extra}.items():
-                    sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach().float()
-        # A process may have had no row; all of them must take part in the sums.
-        names = sorted(sums) if self.args.world_size == 1 else sorted(_union(sums))
-        zero = torch.zeros((), device=self.args.device)
-        gathered = {name: float(self.accelerator.gather(sums.get(name, zero)[None]).sum()) for name in names}
-        count = gathered.pop("count")
-        metrics = {f"eval_{name}": value / count for name, value in gathered.items()}
+            sums = self._sums_of_validation()
+        count = sums.pop("count")
+        metrics = {f"eval_{name}": value / count for name, value in sums.items()}
+        if self.score is not None:
+            metrics |= {f"eval_{name}": float(value) for name, value in self.score(self.model).items()}
+        self.model.train(was_training)
+        self._aside += time.monotonic() - began
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)  # type: ignore[has-type]
         return metrics
+
+    def _sums_of_validation(self) -> dict[str, float]:
+        """Return the loss, the number of items and what else the loss reports, summed over all processes."""
+        every = self.eval_dataset.rows
+        rows, size = every[self.args.process_index :: self.args.world_size], self.args.per_device_eval_batch_size
+        sums: dict[str, torch.Tensor] = {}
+        # As many forward passes as the process with most rows has: sharded weights are gathered by all at once.
+        for start in range(0, math.ceil(len(every) / self.args.world_size), size):
+            own = rows[start : start + size]
+            batch = self._prepare_inputs(self.data_collator(own or every[:1]))
+            total, extra = self.loss(self.model, batch)
+            for name, value in {"loss": total, "count": batch["count"], **extra}.items():
+                value = value.detach().double() if own else torch.zeros((), dtype=torch.double, device=value.device)
+                sums[name] = sums[name] + value if name in sums else value
+        if self.args.world_size == 1:
+            return {name: float(value) for name, value in sums.items()}
+        zero = torch.zeros((), dtype=torch.double, device=self.args.device)
+        gather = self.accelerator.gather
+        return {name: float(gather(sums.get(name, zero)[None]).sum()) for name in sorted(_union(sums))}
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Say whether this validation is the best so far; have it kept, and stop a run that gets no better."""
+        if self.choice.key not in metrics:
+            reported = ", ".join(sorted(name.removeprefix("eval_") for name in metrics))
+            what = f"no validation reports {self.choice.key!r}"
+            raise UserError("training.metric_for_best_model", what, f"write one of {reported}")
+        history = self.state.log_history
+        found = selection.best(history, self.choice)
+        is_best = bool(found and found[0] == self.state.global_step)
+        if is_best and self.keep_best:
+            self.control.should_save = True
+        if self.choice.patience and selection.waited(history, self.choice) >= self.choice.patience:
+            self.control.should_training_stop = True
+        return is_best
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint of this step."""
+        began = time.monotonic()
+        found = selection.best(self.state.log_history, self.choice) if self.keep_best else None
+        self.saver.save(found[0] if found else None)
+        self._aside += time.monotonic() - began
+
+    def carried(self) -> dict[str, Any]:
+        """Return what a run that goes on must know of this process, besides what Trainer keeps."""
+        return {
+            "tr_loss": float(self._tr_loss),
+            "last_logged": self._globalstep_last_logged,
+            "tokens": int(self._tokens),
+        }
+
+    def take_up(self, checkpoint: Path) -> None:
+        """Take up what a checkpoint says of this process: the loss since the last row of the history, tokens so far."""
+        file = checkpoint / saving.LOOP.format(rank=self.args.process_index)
+        if not file.exists():  # another number of processes
+            return
+        values = json.loads(file.read_text(encoding="utf-8"))
+        self._tr_loss += values["tr_loss"]
+        self._globalstep_last_logged = values["last_logged"]
+        self._tokens += values["tokens"]
+        self._tokens_logged = int(self.accelerator.gather(self._tokens[None]).sum())
+
+    def load_best(self) -> dict[str, float]:
+        """Take the weights of the best checkpoint; return its row of the history.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        found = selection.best(self.state.log_history, self.choice)
+        if found is None:
+            return {}
+        folder = Path(self.args.output_dir) / f"{saving.WHOLE}{found[0]}"
+        if found[0] != self.state.global_step or folder.exists():
+            if not saving.is_whole(folder):
+                raise UserError(str(folder), "the best checkpoint is damaged", "run the same command again")
+            self.state.best_model_checkpoint = str(folder)
+            self._load_best_model()
+        return next(row for row in self.state.log_history if row.get("step") == found[0] and self.choice.key in row)
 
 
 def _union(names: Iterable[str]) -> set[str]:
@@ -99,75 +193,19 @@ def _union(names: Iterable[str]) -> set[str]:
     return set(gather_object(list(names)))
 
 
-class Progress(TrainerCallback):
-    """Writes log.jsonl and shows one line on the terminal."""
+class GoesOn(TrainerCallback):
+    """Gives a run that goes on what transformers' trainer has no place for."""
 
-    def __init__(self, name: str, log: Path) -> None:
-        self.name, self.log_file = name, log
-        self.shown = self.began = time.monotonic()
-        self.first = 0
+    def __init__(self) -> None:
+        self.trainer: StageTrainer | None = None
+        self.checkpoint: Path | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Forget what was logged behind the checkpoint that the run goes on from."""
-        self.first, self.began = state.global_step, time.monotonic()
-        rows = self.log_file.read_text(encoding="utf-8").splitlines() if self.log_file.exists() else []
-        kept = [row for row in rows if json.loads(row)["step"] <= state.global_step]
-        if state.is_world_process_zero:
-            self.log_file.write_text("".join(f"{row}\n" for row in kept), encoding="utf-8")
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Append one row of the history and show where the run is."""
-        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
-            return
-        row = {"step": state.global_step, **{key: float(value) for key, value in logs.items()}}
-        with self.log_file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-        now, done = time.monotonic(), state.global_step - self.first
-        if done and (now - self.shown > 5 or state.global_step >= state.max_steps or "eval_loss" in row):
-            self.shown = now
-            left = (now - self.began) / done * (state.max_steps - state.global_step)
-            what = "  ".join(f"{key} {row[key]:.3f}" for key in ("loss", "eval_loss", "eval_accuracy") if key in row)
-            step = f"{state.global_step}/{state.max_steps}"
-            print(f"  {self.name} {step:>9}  {what}  {left:.0f} s left", file=sys.stderr, flush=True)
-
-
-class Marked(TrainerCallback):
-    """Marks a checkpoint as whole once every file of it is on disk."""
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write the marker last, when every process has written its own part (its random state)."""
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
-        if state.is_world_process_zero:
-            mark(Path(args.output_dir) / f"checkpoint-{state.global_step}")
-
-
-def mark(folder: Path) -> None:
-    """Write the marker of a whole checkpoint: every file's size, durably."""
-    sizes = {}
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.name != MARKER:
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-            sizes[str(file.relative_to(folder))] = file.stat().st_size
-    temporary = folder / f"{MARKER}.new"
-    temporary.write_text(json.dumps(sizes), encoding="utf-8")
-    temporary.replace(folder / MARKER)
-
-
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that is whole; say which ones are not, and remove them."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
-    for checkpoint in found:
-        marker = checkpoint / MARKER
-        sizes = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else None
-        if sizes and all(
-            (checkpoint / name).exists() and (checkpoint / name).stat().st_size == size for name, size in sizes.items()
-        ):
-            return checkpoint
-        print(f"  {checkpoint.name} is not whole; going back to the one before", file=sys.stderr)
-        shutil.rmtree(checkpoint)
-    return None
+        """Take up the checkpoint's own state once the loop has set up its."""
+        if self.trainer is not None:
+            self.trainer._logged_at = time.monotonic()
+            if self.checkpoint is not None:
+                self.trainer.take_up(self.checkpoint)
 
 
 def fit(
@@ -183,53 +221,91 @@ def fit(
     name: str,
     processes: int = 1,
     by_length: bool = False,
+    score: Score | None = None,
 ) -> dict[str, float]:
     """Train `model` in place, from the last whole checkpoint if the run was cut short; return the final metrics.
 
-    Rows are whatever `collate` understands; a batch has `count`, the number of items that its summed loss covers.
-    `by_length` puts rows of like length (of `input_ids`) into one batch.
+    Rows are whatever `collate` understands; a batch has `count`, the number of items that its summed loss covers, and
+    may have `tokens`, the number of real ones. `by_length` puts rows of like length (of `input_ids`) into one batch.
+    `score(model)` gives further entries for each validation; all processes call it and must get the same.
 
     Raises:
-        UserError: no training rows, or fewer processes than asked for.
+        UserError: no training rows, fewer processes than asked for, a loss that is no number.
     """
     if not train:
         raise UserError(
             name, "no training rows are left", "look at the data with `tuneloop show`, or allow longer rows"
         )
     steps = planned_steps(training, len(train), max(processes, world()))
+    choice = selection.Choice.of(training)
+    goes_on = GoesOn()
     trainer = StageTrainer(
         model=model,
         loss=loss,
-        args=arguments(training, work.scratch / "checkpoints", steps, seed, bool(validation), by_length),
+        score=score,
+        choice=choice,
+        keep_best=training.load_best_model_at_end and bool(validation),
+        keep=training.save_total_limit,
+        args=arguments(
+            training,
+            work.scratch / "checkpoints",
+            steps,
+            seed,
+            validate=bool(validation),
+            by_length=by_length,
+            checkpointing=training.gradient_checkpointing is True,
+        ),
         train_dataset=_Rows(train),
         eval_dataset=_Rows(validation) if validation else None,
         data_collator=collate,
-        callbacks=[Progress(name, work.path / "log.jsonl"), Marked()],
+        callbacks=[Progress(name, work.path / "log.jsonl", choice.key), goes_on],
     )
-    # Its losses are means since the row before, which a resumed run counts from its checkpoint on.
+    # It holds speeds.
     work.volatile.add("log.jsonl")
     expect_world(trainer.args.world_size, processes)
-    processes = trainer.args.world_size
-    _drop_default_printer(trainer)
-    last = last_whole_checkpoint(work.scratch / "checkpoints") if trainer.is_world_process_zero() else None
-    if processes > 1:
+    trainer.remove_callback(PrinterCallback)
+    goes_on.trainer, goes_on.checkpoint = trainer, _last_checkpoint(trainer, work.scratch / "checkpoints", name)
+    _train(trainer, goes_on.checkpoint, steps)
+    return _final(trainer, training, work) if validation else {}
+
+
+def _last_checkpoint(trainer: StageTrainer, folder: Path, name: str) -> Path | None:
+    """Return the checkpoint to go on from, the same in all processes."""
+    last = saving.last_whole(folder) if trainer.is_world_process_zero() else None
+    if trainer.args.world_size > 1:
         from accelerate.utils import broadcast_object_list
 
         last = broadcast_object_list([last])[0]
     if last and trainer.is_world_process_zero():
-        print(f"  {name}: going on from step {last.name.split('-')[1]}", file=sys.stderr)
-    if last and int(last.name.split("-")[1]) >= steps:
-        # Training was through, only what follows it was cut off: one more step would be one too many.
-        trainer._load_from_checkpoint(str(last))
-        trainer.state.global_step = trainer.state.max_steps = steps
-    else:
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
-    if not validation:
-        return {}
-    last_row = trainer.state.log_history[-1] if trainer.state.log_history else {}
-    if "eval_loss" in last_row and last_row.get("step") == trainer.state.global_step:
-        return {key: value for key, value in last_row.items() if key.startswith("eval_")}
-    return {key: value for key, value in trainer.evaluate().items() if key.startswith("eval_")}
+        print(f"  {name}: going on from step {saving.step_of(last)}", file=sys.stderr, flush=True)
+    return last
+
+
+def _train(trainer: StageTrainer, last: Path | None, steps: int) -> None:
+    """Train to the end; a run that was cut after its last step is not trained further."""
+    if last:
+        history = json.loads((last / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+        stopped = trainer.choice.patience and selection.waited(history, trainer.choice) >= trainer.choice.patience
+        if stopped or saving.step_of(last) >= steps:
+            trainer._load_from_checkpoint(str(last))
+            trainer.state.global_step = saving.step_of(last)
+            trainer.state.max_steps = steps
+            trainer.state.log_history = history
+            return
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    trainer.saver.wait()
+
+
+def _final(trainer: StageTrainer, training: Training, work: Work) -> dict[str, float]:
+    """Validate the last step if that was not done, choose the best if the recipe wants it; return its metrics."""
+    history = trainer.state.log_history
+    validated = [row for row in history if row.get("step") == trainer.state.global_step and "eval_loss" in row]
+    row = validated[-1] if validated else trainer.evaluate()
+    if training.load_best_model_at_end:
+        row = trainer.load_best() or row
+        work.metrics["best_step"] = row.get("step", trainer.state.global_step)
+    work.metrics["steps"] = trainer.state.global_step
+    return {key: value for key, value in row.items() if key.startswith("eval_")}
 
 
 class _Rows(torch.utils.data.Dataset):
@@ -243,58 +319,3 @@ class _Rows(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.rows[index]
-
-
-def planned_steps(training: Training, rows: int, processes: int) -> int:
-    """Return the number of optimiser steps."""
-    if training.max_steps > 0:
-        return training.max_steps
-    a_step = training.per_device_train_batch_size * training.gradient_accumulation_steps * processes
-    return max(1, round(training.num_train_epochs * rows / a_step))
-
-
-def arguments(
-    training: Training, folder: Path, steps: int, seed: int, validate: bool, by_length: bool
-) -> TrainingArguments:
-    """Return transformers' TrainingArguments for a recipe's training section."""
-    on_cpu = not torch.cuda.is_available()
-    values: dict[str, Any] = {
-        "output_dir": str(folder),
-        "max_steps": steps,
-        "seed": seed,
-        "data_seed": seed,
-        "learning_rate": training.learning_rate,
-        "per_device_train_batch_size": training.per_device_train_batch_size,
-        "per_device_eval_batch_size": training.per_device_eval_batch_size,
-        "gradient_accumulation_steps": training.gradient_accumulation_steps,
-        "lr_scheduler_type": training.lr_scheduler_type,
-        "warmup_steps": round(training.warmup_ratio * steps),
-        "weight_decay": training.weight_decay,
-        "max_grad_norm": training.max_grad_norm,
-        "adam_beta2": training.adam_beta2,
-        "optim": training.optim,
-        "activation_checkpointing": training.gradient_checkpointing,
-        "logging_steps": training.logging_steps,
-        "eval_strategy": "steps" if validate and training.eval_steps else "no",
-        "eval_steps": training.eval_steps or None,
-        "save_strategy": "steps",
-        "save_steps": training.save_steps or max(1, steps // 10),
-        "save_total_limit": training.save_total_limit,
-        "train_sampling_strategy": "group_by_length" if by_length else "random",
-        "use_cpu": on_cpu,
-        "dataloader_pin_memory": not on_cpu,
-        "ddp_find_unused_parameters": False,
-        "remove_unused_columns": False,
-        "disable_tqdm": True,
-        "report_to": "none",
-    }
-    values.update(training.extra)
-    with told("training", "write a value that transformers' TrainingArguments takes"):
-        return TrainingArguments(**values)
-
-
-def _drop_default_printer(trainer: Trainer) -> None:
-    """Take away the callback that prints dictionaries of strings."""
-    from transformers import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)

@@ -72,8 +72,8 @@ MISTAKES = {
         "r.yaml:6: model.colour: there is no key `colour` in `model`; the keys here are model_name_or_path",
     ),
     "an argument of TrainingArguments": (
-        "training: {learning_rate: 1e-4, neftune_noise_alpha: 5}",
-        "r.yaml:6: training.neftune_noise_alpha: there is no key `neftune_noise_alpha` in `training`; "
+        "training: {learning_rate: 1e-4, adam_epsilon: 5}",
+        "r.yaml:6: training.adam_epsilon: there is no key `adam_epsilon` in `training`; "
         "it is an argument of transformers' TrainingArguments: write it under `training: extra:`",
     ),
     "no argument of TrainingArguments": (
