@@ -1,30 +1,75 @@
-"""Sections that say which weights are trained: the model, and the adapter on it."""
+"""Sections that say which weights are trained: the model, what of it is frozen, and the adapter on it."""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
+from recipes.adapter_section import Adapter, Lora
 from recipes.section_types import ModelRef, Section
+
+__all__ = ["Adapter", "Freeze", "Lora", "Model"]
+
+RANGES = re.compile(r"\s*\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*\s*")
+
+
+def _pattern(text: str) -> str:
+    """Refuse a text that is no regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        what = f"{text!r} is no regular expression ({error})"
+        raise PydanticCustomError("mistake", "{what}", {"what": what, "write": "correct the pattern"}) from None
+    return text
+
+
+def _ranges(value: str | list[int]) -> str | list[int]:
+    """Refuse layers that are neither numbers nor ranges of them."""
+    if isinstance(value, str) and not RANGES.fullmatch(value):
+        write = 'write "0-5", "0-3, 8" or a list of numbers'
+        raise PydanticCustomError("mistake", "{what}", {"what": f"{value!r} names no layers", "write": write})
+    return value
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class Freeze(Section):
+    """Weights of the base that stay as they are in full fine-tuning; the rest is trained."""
+
+    layers: Annotated[str | list[int], AfterValidator(_ranges)] = Field(
+        default_factory=list, description='Layers counted from 0: "0-5", or a list.'
+    )
+    modules: list[Pattern] = Field(default_factory=list, description="Regular expressions, found in parameter names.")
+    embeddings: bool = Field(False, description="The input embeddings (and the output's, where tied).")
+    unfreeze: list[Pattern] = Field(
+        default_factory=list, description="Regular expressions of names that are trained nevertheless."
+    )
+
+    def layer_numbers(self) -> set[int]:
+        """Return the numbers of the frozen layers."""
+        if not isinstance(self.layers, str):
+            return set(self.layers)
+        ends = [[int(end) for end in part.split("-")] for part in self.layers.split(",")]
+        return {number for first_last in ends for number in range(first_last[0], first_last[-1] + 1)}
 
 
 class Model(Section):
-    """Which weights to start from."""
+    """Which weights to start from, and how they are held in memory."""
 
     model_name_or_path: ModelRef = Field(description="A local folder, a finished stage's folder, or a Hugging Face id.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: float32 on CPUs, bfloat16 on GPUs that have it."
+        "auto", description="auto: float32 on CPUs, bfloat16 on GPUs that have it. Adapters are always float32."
     )
     attn_implementation: str = Field("sdpa", description="transformers' own names: sdpa, eager, flash_attention_2, ...")
     trust_remote_code: bool = False
-
-
-class Lora(Section):
-    """A LoRA adapter (Hu et al. 2021, https://arxiv.org/abs/2106.09685). Absent: all weights are trained."""
-
-    r: int = Field(16, ge=1)
-    lora_alpha: int = Field(32, ge=1)
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
-    target_modules: str | list[str] = "all-linear"
-    use_rslora: bool = False
+    quantization: Literal["nf4", "fp4", "int8"] | None = Field(
+        None, description="Hold the frozen base in 4 or 8 bits (QLoRA, https://arxiv.org/abs/2305.14314)."
+    )
+    bnb_4bit_use_double_quant: bool = Field(
+        True, description="Quantise the quantisation's constants too (4 bits only)."
+    )
+    freeze: Freeze | None = Field(None, description="Train only the rest. Without an adapter.")

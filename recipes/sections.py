@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import Field
 
-from recipes.model_sections import Lora, Model
+from recipes.model_sections import Adapter, Freeze, Lora, Model
 from recipes.section_types import (
     NAMED,
     DatasetRef,
@@ -27,8 +27,10 @@ from recipes.training_section import Training
 
 __all__ = [
     "NAMED",
+    "Adapter",
     "DatasetRef",
     "Fault",
+    "Freeze",
     "Generation",
     "InputPath",
     "Key",

@@ -1,0 +1,67 @@
+"""A model in memory with what belongs to it, and where and in which precision it lies there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from recipes.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass
+class Loaded:
+    """A model ready for use; `adapter` is the folder of the adapter it has, or that training is to go on from."""
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    base: str
+    adapter: str | None
+    head: str = "causal"
+    quantization: str | None = None
+
+
+def right_pad(sequences: list[list[int]], device: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids (B, T), padded on the right with 0, and the position of each last token (B,)."""
+    import torch
+
+    ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(sequence)
+    last = torch.tensor([len(sequence) - 1 for sequence in sequences])
+    return ids.to(device), last.to(device)
+
+
+@contextmanager
+def told(where: str, write: str) -> Iterator[None]:
+    """Tell a library's complaint about a recipe's value as a mistake in the recipe."""
+    try:
+        yield
+    except (ValueError, ImportError) as error:
+        raise UserError(where, str(error).strip().splitlines()[0], write) from error
+
+
+def device_of(name: str | None = None) -> torch.device:
+    """Return the device to work on: the named one, else this process's GPU, else the CPU."""
+    import torch
+
+    if name:
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+def dtype_of(name: str, device: torch.device) -> torch.dtype:
+    """Return the torch dtype for a recipe's `dtype`; auto is float32 on CPUs (bfloat16 is 2 to 3 times slower)."""
+    import torch
+
+    if name != "auto":
+        return getattr(torch, name)
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
