@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from finetune import packing
 from finetune.models import load
 from finetune.stages.sft import answer_loss
 from finetune.training import loop as trainer
+from finetune.training import saving
+from recipes.errors import UserError
 from recipes.sections import Training
 
 
@@ -42,19 +46,39 @@ def rows(count: int, seed: int = 0) -> list[dict[str, list[int]]]:
     return made
 
 
-def train(folder: Path, tiny: Path, data: list[Any], *, validation: list[Any] | None = None, **keys: Any) -> Any:
+def train(
+    folder: Path,
+    tiny: Path,
+    data: list[Any],
+    *,
+    validation: list[Any] | None = None,
+    score: Any = None,
+    background: bool = False,
+    poison: bool = False,
+    **keys: Any,
+) -> Any:
+    """Train the tiny model; `background` writes checkpoints as on a GPU, `poison` makes one weight infinite."""
     torch.manual_seed(0)
     loaded = load(str(tiny), trainable=True)
+    if poison:
+        next(loaded.model.parameters()).data[7] = torch.inf
     training = Training(
         **{"learning_rate": 1e-2, "max_steps": 4, "logging_steps": 1, "lr_scheduler_type": "constant", **keys}
     )
     work = Work(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = trainer.fit(
-        loaded.model, training, data, validation or [], loss=answer_loss, collate=packing.collate_tokens,
-        work=work, seed=1, name="test",
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        if background:
+            patch.setattr(saving, "Saver", partial(_beside, saving.Saver))
+        metrics = trainer.fit(
+            loaded.model, training, data, validation or [], loss=answer_loss, collate=packing.collate_tokens,
+            work=work, seed=1, name="test", score=score,
+        )  # fmt: skip
     return loaded.model, metrics
+
+
+def _beside(original: Any, *arguments: Any, background: bool) -> Any:
+    return original(*arguments, background=True)
 
 
 def weights(model: Any) -> torch.Tensor:
@@ -146,3 +170,112 @@ def test_a_run_cut_after_its_last_step_is_not_trained_further(tiny_model_dir: Pa
     again, later = train(tmp_path, tiny_model_dir, data, validation=data, **keys)  # its checkpoint is still there
     assert torch.equal(weights(whole), weights(again))
     assert metrics == later
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of log.jsonl without the speeds."""
+    rows = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    return [{key: value for key, value in row.items() if key != "tokens_per_second"} for row in rows]
+
+
+def cut(whole: Path, folder: Path, steps: tuple[int, ...]) -> None:
+    """Make what a kill leaves of a run: its checkpoints of these steps, and a history that had run ahead."""
+    for step in steps:
+        name = f".scratch/checkpoints/checkpoint-{step}"
+        shutil.copytree(whole / name, folder / name)
+    shutil.copy(whole / "log.jsonl", folder / "log.jsonl")
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6, 7])
+def test_a_run_cut_between_two_rows_of_its_history_has_the_same_history(
+    at: int, tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A row of the history is a mean since the row before, which may lie before the checkpoint."""
+    data, folder = rows(11), tmp_path_factory.mktemp("runs")
+    keys = {
+        "max_steps": 8, "save_steps": 1, "logging_steps": 3, "eval_steps": 4, "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 2, "lr_scheduler_type": "warmup_stable_decay", "save_total_limit": 9,
+        "neftune_noise_alpha": 5.0,
+    }  # fmt: skip
+    whole, metrics = train(folder / "whole", tiny_model_dir, data, validation=data, **keys)
+    cut(folder / "whole", folder / "cut", (at,))
+    resumed, again = train(folder / "cut", tiny_model_dir, data, validation=data, **keys)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert history(folder / "cut") == history(folder / "whole")
+    assert metrics == again
+
+
+BEST = {"max_steps": 12, "eval_steps": 2, "save_steps": 5, "save_total_limit": 1, "learning_rate": 0.3}
+
+
+def test_the_best_checkpoint_is_kept_and_is_the_result(tiny_model_dir: Path, tmp_path: Path) -> None:
+    data, other = rows(6), rows(6, seed=1)  # what is learned of the one is wrong for the other
+    keys = {**BEST, "load_best_model_at_end": True, "per_device_train_batch_size": 3}
+    model, metrics = train(tmp_path / "run", tiny_model_dir, data, validation=other, **keys)
+    validations = {row["step"]: row["eval_loss"] for row in history(tmp_path / "run") if "eval_loss" in row}
+    assert metrics["eval_loss"] == min(validations.values()) < validations[12]
+    best = min(validations, key=validations.__getitem__)
+    kept = {path.name for path in (tmp_path / "run/.scratch/checkpoints").iterdir()}
+    assert kept == {f"checkpoint-{best}", "checkpoint-12"}  # the newest, and the best
+    loss, items = answer_loss(model.eval(), packing.collate_tokens(other))[0], packing.collate_tokens(other)["count"]
+    assert float(loss / items) == pytest.approx(metrics["eval_loss"], rel=1e-4)
+
+
+def test_a_run_that_gets_no_better_stops_and_stays_stopped(tiny_model_dir: Path, tmp_path: Path) -> None:
+    data, other = rows(6), rows(6, seed=1)
+    keys = {**BEST, "early_stopping_patience": 2, "max_steps": 60, "save_steps": 2, "save_total_limit": 99}
+    model, metrics = train(tmp_path / "run", tiny_model_dir, data, validation=other, **keys)
+    losses = [row["eval_loss"] for row in history(tmp_path / "run") if "eval_loss" in row]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 1 + 2 < 30
+    again, later = train(tmp_path / "run", tiny_model_dir, data, validation=other, **keys)  # killed after its end
+    assert torch.equal(weights(model), weights(again))
+    assert later == metrics
+
+
+def test_smaller_gains_than_the_threshold_count_as_none(tiny_model_dir: Path, tmp_path: Path) -> None:
+    keys = {**BEST, "early_stopping_patience": 3, "early_stopping_threshold": 1e6, "max_steps": 60}
+    train(tmp_path, tiny_model_dir, rows(6), validation=rows(6), **keys)
+    assert [row["step"] for row in history(tmp_path) if "eval_loss" in row] == [2, 4, 6, 8]
+
+
+def test_a_score_of_the_stage_decides(tiny_model_dir: Path, tmp_path: Path) -> None:
+    values = iter([0.1, 0.9, 0.5, 0.2, 0.3, 0.4])
+    keys = {**BEST, "metric_for_best_model": "accuracy", "load_best_model_at_end": True}
+    _, metrics = train(
+        tmp_path, tiny_model_dir, rows(6), validation=rows(6), score=lambda model: {"accuracy": next(values)}, **keys
+    )
+    assert metrics["eval_accuracy"] == 0.9
+    assert next(row for row in history(tmp_path) if row.get("eval_accuracy") == 0.9)["step"] == 4
+
+
+def test_a_metric_that_no_validation_reports_is_told(tiny_model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no validation reports 'eval_bleu'; write one of accuracy, .*loss"):
+        train(tmp_path, tiny_model_dir, rows(6), validation=rows(6), **BEST, metric_for_best_model="bleu")
+
+
+def test_checkpoints_written_beside_training_are_the_same(tiny_model_dir: Path, tmp_path: Path) -> None:
+    keys = {"max_steps": 6, "save_steps": 1, "save_total_limit": 9, "per_device_train_batch_size": 2}
+    train(tmp_path / "direct", tiny_model_dir, rows(9), **keys)
+    train(tmp_path / "beside", tiny_model_dir, rows(9), background=True, **keys)
+    for step in range(1, 7):
+        direct, beside = (tmp_path / side / f".scratch/checkpoints/checkpoint-{step}" for side in ("direct", "beside"))
+        assert saving.is_whole(beside)
+        ours, theirs = load_file(beside / "model.safetensors"), load_file(direct / "model.safetensors")
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            assert (beside / name).read_bytes() == (direct / name).read_bytes(), name
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tiny_model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"test, step \d: the loss is nan; lower training.learning_rate"):
+        train(tmp_path, tiny_model_dir, rows(6), learning_rate=1.0, optim="sgd", max_grad_norm=1e30, max_steps=60,
+              poison=True)  # fmt: skip
+
+
+def test_tokens_are_counted(tiny_model_dir: Path, tmp_path: Path) -> None:
+    data = rows(4)
+    train(tmp_path, tiny_model_dir, data, per_device_train_batch_size=4, max_steps=3)
+    width = max(len(row["input_ids"]) for row in data)  # collate_tokens says nothing of padding
+    assert [row["tokens"] for row in history(tmp_path)] == [4 * width, 8 * width, 12 * width]
