@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from recipes.adapter_section import Adapter, Lora
-from recipes.section_types import ModelRef, Section
+from recipes.finding import nearest
+from recipes.section_types import InputPath, ModelRef, Section
 
 __all__ = ["Adapter", "Freeze", "Lora", "Model"]
 
+TEMPLATES = Path(__file__).parents[1] / "finetune" / "templates"
 RANGES = re.compile(r"\s*\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*\s*")
 
 
@@ -31,6 +34,24 @@ def _ranges(value: str | list[int]) -> str | list[int]:
     if isinstance(value, str) and not RANGES.fullmatch(value):
         write = 'write "0-5", "0-3, 8" or a list of numbers'
         raise PydanticCustomError("mistake", "{what}", {"what": f"{value!r} names no layers", "write": write})
+    return value
+
+
+def _template(value: str | None) -> str | None:
+    """Return a template file as a path, whose content counts as an input; refuse a name that none of ours has."""
+    if value is None:
+        return None
+    if value.endswith(".jinja") or "/" in value:
+        return InputPath(value)
+    names = sorted(file.stem for file in TEMPLATES.glob("*.jinja"))
+    if value not in names:
+        guess = nearest(value, names)
+        write = f"did you mean {guess}? Or" if guess else "write"
+        what = {
+            "what": f"no chat template is called {value!r}",
+            "write": f"{write} one of {', '.join(names)}, or a file.jinja",
+        }
+        raise PydanticCustomError("mistake", "{what}", what)
     return value
 
 
@@ -66,6 +87,9 @@ class Model(Section):
     )
     attn_implementation: str = Field("sdpa", description="transformers' own names: sdpa, eager, flash_attention_2, ...")
     trust_remote_code: bool = False
+    chat_template: Annotated[str | None, AfterValidator(_template)] = Field(
+        None, description="A shipped template's name, or a file.jinja; without it the tokenizer's own is kept."
+    )
     quantization: Literal["nf4", "fp4", "int8"] | None = Field(
         None, description="Hold the frozen base in 4 or 8 bits (QLoRA, https://arxiv.org/abs/2305.14314)."
     )
