@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune import precision, virtual_tokens
+from finetune import precision, quantization, virtual_tokens
 from finetune.bases import ADAPTER_CONFIG, adapter_settings
 from finetune.loaded import Loaded, told
 from recipes.errors import UserError
@@ -81,16 +81,24 @@ def _fresh(loaded: Loaded, adapter: Adapter, new_tokens: list[int] | None) -> An
     """Return the model with a new adapter on it."""
     from peft import get_peft_model
 
+    if adapter.layers_to_transform and adapter.target_modules == "all-linear":
+        adapter = adapter.model_copy(update={"target_modules": _linear_names(loaded.model)})
     config = peft_config(adapter, TASKS[loaded.head], loaded.base, new_tokens)
     with told("adapter", WRITE):
         model = get_peft_model(loaded.model, config)
         if adapter.peft_type == "lora" and adapter.init_lora_weights == "loftq":
-            _loftq(model, loaded)
+            quantization.loftq(model, loaded.base)
     own = model.peft_config["default"]
     own.base_model_name_or_path = loaded.base
     if adapter.moves_base or adapter.init_lora_weights == "loftq":
         setattr(model, INITIAL, _lora_weights(model))
     return _ready(model)
+
+
+def _linear_names(model: Any) -> list[str]:
+    """Return the last parts of the names of all linear layers but the head: peft picks layers only from a list."""
+    names = [name for name, module in model.base_model.named_modules() if hasattr(module, "in_features")]
+    return sorted({name.rsplit(".", 1)[-1] for name in names})
 
 
 def _ready(model: Any) -> Any:
@@ -187,18 +195,6 @@ def carry_over(model: Any, folder: str) -> None:
         what = f"its weights do not fit this model ({len(missing)} missing, {missing[0]} first)"
         raise UserError(folder, what, "start from the base itself")
     set_peft_model_state_dict(model, own | {name: value for name, value in saved.items() if name in own})
-
-
-def _loftq(model: Any, loaded: Loaded) -> None:
-    """Set A and B to what 4-bit quantisation took from the base's weights, as far as the rank allows."""
-    from peft import replace_lora_weights_loftq
-
-    path = Path(loaded.base)
-    if not path.is_dir():
-        from huggingface_hub import snapshot_download
-
-        path = Path(snapshot_download(loaded.base, local_files_only=True))
-    replace_lora_weights_loftq(model, model_path=str(path))
 
 
 def _lora_weights(model: Any) -> dict[str, torch.Tensor]:

@@ -60,7 +60,7 @@ CLASSES = {
     "sequence_classification": "AutoModelForSequenceClassification",
     "token_classification": "AutoModelForTokenClassification",
 }
-_OTHER = (
+_WRITE = (
     "write a model that transformers can give this head, and an attn_implementation such as sdpa or eager",
     "write an attn_implementation that transformers has here, such as sdpa or eager",
 )
@@ -129,7 +129,7 @@ def load(
     arguments |= {"trust_remote_code": trust_remote_code} | _classes(head, adapter or base, labels, multi_label)
     if quantize:
         arguments |= {"quantization_config": quantization.config(quantize, kind), "device_map": {"": where}}
-    with told("model", _OTHER[head == "causal"]):
+    with told("model", _WRITE[head == "causal"]):
         model = _auto(head).from_pretrained(base, **arguments)
     if "classification" in head and model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -138,7 +138,9 @@ def load(
     elif adapter and not trainable:
         task = adapter_settings(adapter).get("task_type")
         raise UserError(adapter, f"an adapter for {task}, not for {head}", "name the result of the fitting stage")
-    if not quantize:
+    if quantize:
+        quantization.steady(model)
+    else:
         model.to(where)
     model.train(trainable)
     return Loaded(model, tokenizer, where, base, adapter, head, quantize.kind if quantize else None)

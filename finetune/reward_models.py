@@ -77,6 +77,8 @@ def load_reward_base(
     if quantize:
         arguments |= {"quantization_config": quantization.config(quantize, kind), "device_map": {"": where}}
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, **arguments)
+    if quantize:
+        quantization.steady(model)
     with torch.no_grad():
         model.score.weight.zero_()
     tokenizer = load_tokenizer(former or base)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from recipes import check, existence, source
+from recipes import check, existence, model_faults, source
 from recipes.errors import RecipeError, UserError
 from recipes.finding import Stage, find, names, nearest
 from recipes.sections import Fault, StageRecipe, shipped
@@ -121,7 +121,7 @@ def _disk_faults(examined: Examined, stage: Stage, promised: Mapping[str, Stage]
 def _stage_faults(examined: Examined, recipe: StageRecipe, *, missing_is_known: bool) -> list[Fault]:
     """Return what only the stage knows to be wrong."""
     try:
-        return recipe.faults()
+        return [*model_faults.faults(recipe), *recipe.faults()]
     except UserError as error:  # a corrupt line in a data file, say: its place is in that file
         examined.problems.append(error)
     except FileNotFoundError:

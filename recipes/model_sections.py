@@ -10,7 +10,6 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from recipes.adapter_section import Adapter, Lora
-from recipes.finding import nearest
 from recipes.section_types import InputPath, ModelRef, Section
 
 __all__ = ["Adapter", "Freeze", "Lora", "Model"]
@@ -45,6 +44,8 @@ def _template(value: str | None) -> str | None:
         return InputPath(value)
     names = sorted(file.stem for file in TEMPLATES.glob("*.jinja"))
     if value not in names:
+        from recipes.finding import nearest  # which needs sections itself
+
         guess = nearest(value, names)
         write = f"did you mean {guess}? Or" if guess else "write"
         what = {

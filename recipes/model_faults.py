@@ -1,0 +1,118 @@
+"""Mistakes in which weights are trained: sections that exclude each other, and names that the base does not have.
+
+Looked for in every recipe that trains, so that no stage can forget it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from recipes import weight_names
+from recipes.finding import nearest
+from recipes.sections import Adapter, Fault, Freeze, Key, Model, StageRecipe, Training, shipped
+
+# Made new for a stage or tied, so that the base's files need not have them.
+NEW_MODULES = {"lm_head", "score", "classifier", "qa_outputs", "embed_out"}
+
+
+def faults(recipe: StageRecipe) -> list[Fault]:
+    """Return what is wrong with the model and adapter sections of a recipe that trains."""
+    model, adapter = getattr(recipe, "model", None), getattr(recipe, "adapter", None)
+    if not isinstance(model, Model) or not isinstance(getattr(recipe, "training", None), Training):
+        return []
+    names = weight_names.of(model.model_name_or_path)
+    found = [*_excluding(model, adapter)]
+    if adapter is not None and names:
+        found += _names(adapter, names)
+    if model.freeze and names:
+        found += _frozen(model.freeze, names)
+    return found
+
+
+def _excluding(model: Model, adapter: Adapter | None) -> Iterator[Fault]:
+    """Yield pairs of values that exclude each other."""
+    if adapter is None:
+        if model.quantization and not (shipped(model.model_name_or_path) / "adapter_config.json").is_file():
+            what = f"a base in {model.quantization} cannot be trained itself"
+            yield Fault(("model", "quantization"), what, "add an `adapter` section, or leave quantization out")
+        return
+    key: Key = ("adapter", "init_lora_weights")
+    start, bits = adapter.init_lora_weights, model.quantization
+    if model.freeze:
+        what = "beside an adapter the whole base is frozen"
+        yield Fault(("model", "freeze"), what, "leave it out; adapter.modules_to_save names what is trained whole")
+    if start == "loftq" and bits not in ("nf4", "fp4"):
+        yield Fault(key, "loftq makes up for 4-bit quantisation", "write model.quantization: nf4, or another start")
+    if adapter.moves_base and bits:
+        what = f"{start} takes the first values out of the base, which {bits} would round anew"
+        yield Fault(key, what, "write loftq (with nf4 or fp4) or true, or leave model.quantization out")
+    if adapter.use_dora and bits == "int8":
+        what = "DoRA needs the size of each weight, which int8 layers do not give before the first step"
+        yield Fault(("adapter", "use_dora"), what, "write model.quantization: nf4, or use_dora: false")
+    if start is not True and (shipped(model.model_name_or_path) / "adapter_config.json").is_file():
+        what = f"{start}, but {model.model_name_or_path} is an adapter, which training goes on from"
+        yield Fault(key, what, "leave the key out, or start from a whole model")
+
+
+def _names(adapter: Adapter, names: dict[str, int]) -> Iterator[Fault]:
+    """Yield names and layers of an adapter section that the base does not have."""
+    modules = weight_names.modules(names)
+    if adapter.peft_type == "prompt_tuning" or not modules:
+        return
+    yield from _targets(("adapter", "target_modules"), adapter.target_modules, modules)
+    if adapter.exclude_modules:
+        yield from _targets(("adapter", "exclude_modules"), adapter.exclude_modules, modules)
+    if adapter.feedforward_modules:
+        yield from _targets(("adapter", "feedforward_modules"), adapter.feedforward_modules, modules)
+    whole = sorted({name.rsplit(".", 1)[0] for name in names} | NEW_MODULES)
+    yield from _targets(("adapter", "modules_to_save"), adapter.modules_to_save or [], whole)
+    count = weight_names.layers(names)
+    for index, layer in enumerate(adapter.layers_to_transform or ()):
+        if not 0 <= layer < count:
+            yield _no_layer(("adapter", "layers_to_transform", index), layer, count)
+
+
+def _no_layer(key: Key, layer: int, count: int) -> Fault:
+    return Fault(key, f"there is no layer {layer}", f"the base has layers 0 to {count - 1}: write some of these")
+
+
+def _targets(key: Key, wanted: str | list[str], modules: list[str]) -> Iterator[Fault]:
+    """Yield what meets no module, with what was probably meant."""
+    if isinstance(wanted, str):
+        if wanted == "all-linear":
+            return
+        try:
+            met = weight_names.searched(wanted, modules, whole=True)
+        except re.error as error:
+            yield Fault(key, f"{wanted!r} is no regular expression ({error})", "write all-linear, or a list of names")
+            return
+        if not met:
+            yield _not_there(key, wanted, modules, f"the pattern {wanted!r} meets no whole module name of the base")
+        return
+    for index, name in enumerate(wanted):
+        if not any(module == name or module.endswith(f".{name}") for module in modules):
+            yield _not_there((*key, index), name, modules, f"the base has no module {name}")
+
+
+def _not_there(key: Key, name: str, modules: list[str], what: str) -> Fault:
+    endings = weight_names.endings(modules)
+    guess = nearest(name, endings)
+    shown = ", ".join(endings[:12]) + (", ..." if len(endings) > 12 else "")
+    return Fault(key, what, f"did you mean {guess}?" if guess else f"write names such as {shown}")
+
+
+def _frozen(section: Freeze, names: dict[str, int]) -> Iterator[Fault]:
+    """Yield layers and patterns of a freeze section that the base does not have."""
+    count = weight_names.layers(names)
+    for layer in sorted(section.layer_numbers()):
+        if layer >= count:
+            yield _no_layer(("model", "freeze", "layers"), layer, count)
+            break
+    written: list[tuple[str, list[str]]] = [("modules", section.modules), ("unfreeze", section.unfreeze)]
+    known = [*names, *(f"{name}.weight" for name in NEW_MODULES)]
+    for key, patterns in written:
+        for index, pattern in enumerate(patterns):
+            if not weight_names.searched(pattern, known):
+                write = f"write a pattern that meets names such as {sorted(names)[len(names) // 2]}"
+                yield Fault(("model", "freeze", key, index), f"{pattern!r} meets no weight of the base", write)
