@@ -6,13 +6,13 @@ in the files when a recipe is checked, and with the tokenizer that was loaded, b
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from data_prep.tokens import packed_rows, token_shards, tokenization
 from data_prep.tokens.packed_rows import PackedRows, Packing, Row
+from finetune import families
 from recipes.errors import UserError
 from recipes.sections import Fault, Key, shipped
 
@@ -42,9 +42,9 @@ def _other_tokenizer(key: Key, path: str, tokenizer: str) -> Iterator[Fault]:
 
 def context_faults(key: Key, max_length: int, model: str) -> list[Fault]:
     """Return a fault for rows that are longer than the model's context, where its files say how long that is."""
-    file = shipped(model) / "config.json"
-    context = json.loads(file.read_text(encoding="utf-8")).get("max_position_embeddings") if file.is_file() else None
-    if isinstance(context, int) and max_length > context:
+    config = families.config_of(model)
+    context = families.context_of(config) if config else None
+    if context is not None and max_length > context:
         return [Fault(key, f"{max_length} is more than the model's context of {context} tokens", f"at most {context}")]
     return []
 
