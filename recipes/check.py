@@ -119,7 +119,7 @@ def named(source: Source, model: type[BaseModel]) -> Iterator[tuple[Key, str]]:
 
 
 def _as_named(key: Key, value: str, field: FieldInfo) -> Iterator[tuple[Key, str]]:
-    for kind in _parts(field.annotation):
+    for kind in parts(field.annotation):
         if kind in NAMED and value:
             yield key, kind(value)
 
@@ -245,28 +245,28 @@ KINDS = (
 
 def literals(field: FieldInfo | None) -> list[Any]:
     """Return the values that a field's `Literal` allows."""
-    return [choice for part in _parts(field.annotation) if field for choice in _choices(part)] if field else []
+    return [choice for part in parts(field.annotation) if field for choice in _choices(part)] if field else []
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
     return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
+def parts(annotation: Any) -> Iterator[Any]:
     """Yield an annotation's alternatives and what its containers hold."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
-        yield from _parts(typing.get_args(annotation)[0])
+        yield from parts(typing.get_args(annotation)[0])
     elif origin in (typing.Union, types.UnionType, list, dict, tuple):
         for part in typing.get_args(annotation):
-            yield from _parts(part)
+            yield from parts(part)
     else:
         yield annotation
 
 
 def sections_in(annotation: Any) -> list[type[BaseModel]]:
     """Return the sections that a field can hold."""
-    return [part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
+    return [part for part in parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
 def section_of(model: type[BaseModel], key: Key) -> type[BaseModel] | None:

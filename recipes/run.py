@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recipes import __version__
 from recipes.errors import UserError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 STRICT = "the same as strict=true: a data stage stops at the first file or row that it cannot use"
+SWEEP = "sweep"
+TRAINING = "finetune"  # the floor that trains; its commands too are imported when a user asks for them
 DOCUMENTS = "data_prep"  # the floor that knows documents; its commands are imported when a user asks for them
 DESCRIPTION = "Fine-tune and align language models: from raw documents to a model that people talk to and judge."
 
@@ -116,6 +118,13 @@ def parser() -> argparse.ArgumentParser:
         if name == "run":
             command.add_argument("--force", action="store_true", help="run also what is finished and unchanged")
             command.add_argument("--strict", action="store_true", help=STRICT)
+    command = add("sweep", _sweep, "try values of a recipe's keys over seeds, and compare what comes out")
+    command.add_argument("recipe", metavar="RECIPE", nargs="?", help="path of a YAML file with `stage: sweep`")
+    command.add_argument("overrides", nargs="*", metavar="key.sub=value", help="put over the sweep's own keys")
+    command.add_argument("--table", metavar="FOLDER", help="print the table of a finished sweep again; run nothing")
+    command = add("curves", _curves, "draw the learning curves of results, several in one picture")
+    command.add_argument("runs", metavar="RUN", nargs="+", help="a result's folder, or that of a run at work")
+    command.add_argument("--output", metavar="FOLDER", help="where curves.png and curves.html go (default: here)")
     command = add("lineage", _lineage, "draw the tree from a result back to the raw files")
     command.add_argument("path", metavar="PATH", help="a result's folder, or a file in one")
     command.add_argument("--verify", action="store_true", help="read every file again and compare its hash")
@@ -150,6 +159,10 @@ def _run(parsed: argparse.Namespace) -> int:
         assert found[0].recipe is not None
         pipeline.run_steps(found[0].recipe, found[1:], force=parsed.force)
         return 0
+    if found[0].stage and found[0].stage.name == SWEEP:
+        from recipes.sweep import cost
+
+        return _run_sweep(found[0], cost.sweep_of(found[0]))
     return run_stage(found[0], force=parsed.force)
 
 
@@ -208,8 +221,48 @@ def _check(parsed: argparse.Namespace) -> int:
     from recipes import estimate, pipeline
 
     found = pipeline.checked(pipeline.examine(parsed.recipe, parsed.overrides))
+    if found[0].stage and found[0].stage.name == SWEEP:
+        from recipes.sweep import cost
+
+        cost.report(found[0])
+        return 0
     estimate.report([one for one in found if one.stage and one.stage.name != pipeline.NAME])
     return 0
+
+
+def _sweep(parsed: argparse.Namespace) -> int:
+    from recipes import load, pipeline
+    from recipes.sweep import cost, report
+
+    if parsed.table:
+        if parsed.recipe:
+            raise UserError(f"--table {parsed.table}", "only prints a table", f"leave {parsed.recipe} out")
+        report.show(report.read(parsed.table), Path(parsed.table))
+        return 0
+    if not parsed.recipe:
+        raise UserError("tuneloop sweep", "which sweep?", "write: tuneloop sweep RECIPE, or --table FOLDER")
+    examined = pipeline.checked([load.examine(parsed.recipe, parsed.overrides)])[0]
+    if examined.stage is None or examined.stage.name != SWEEP:
+        raise UserError(examined.source.where(("stage",)), "this is no sweep", f"write: tuneloop run {parsed.recipe}")
+    return _run_sweep(examined, cost.sweep_of(examined))
+
+
+def _run_sweep(examined: Examined, sweep: Any) -> int:
+    """Run a sweep: the environment is set for the recipe that its trials run."""
+    from recipes import surroundings
+    from recipes.sweep import search
+
+    target = search.examined_target(sweep)
+    surroundings.prepare([target.recipe] if target.recipe else [])
+    search.run(sweep)
+    return 0
+
+
+def _curves(parsed: argparse.Namespace) -> int:
+    import importlib
+
+    module = importlib.import_module(f"{TRAINING}.curves")
+    return int(module.report(parsed.runs, parsed.output))
 
 
 def _show(parsed: argparse.Namespace) -> int:
