@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from finetune import adapters, freezing, quantization
+from finetune import adapters, chat_templates, freezing, quantization
 from finetune.adapters import add_adapter, check_same_shape
 from finetune.bases import (
     ADAPTER_CONFIG,
@@ -71,7 +71,9 @@ def tokenizer_of(model: Model) -> Any:
     """Load the tokenizer of a recipe's model, and nothing else: rows are read before the weights are."""
     base, adapter = base_of(model.model_name_or_path)
     refuse_reward_model(adapter)
-    return load_tokenizer(adapter or base, trust_remote_code=model.trust_remote_code)
+    tokenizer = load_tokenizer(adapter or base, trust_remote_code=model.trust_remote_code)
+    chat_templates.choose(tokenizer, model.chat_template)
+    return tokenizer
 
 
 def load_for(model: Model, head: Head = "causal", labels: list[str] | None = None, multi_label: bool = False) -> Loaded:
@@ -94,6 +96,7 @@ def load_for(model: Model, head: Head = "causal", labels: list[str] | None = Non
         quantize=quantization.settings(model),
         trainable=True,
     )
+    chat_templates.choose(loaded.tokenizer, model.chat_template)
     if model.freeze:
         freezing.freeze(loaded.model, model.freeze)
     return loaded
