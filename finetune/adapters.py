@@ -70,6 +70,7 @@ def add_adapter(loaded: Loaded, adapter: Adapter | None, *, new_tokens: list[int
     if loaded.adapter:
         check_same_shape(loaded.adapter, adapter)
         if hasattr(loaded.model, "peft_config"):
+            loaded.model.loraplus_lr_ratio = adapter.loraplus_lr_ratio
             return
         adapter = _shaped_as(loaded.adapter, adapter)
     loaded.model = _fresh(loaded, adapter, new_tokens)
@@ -92,6 +93,7 @@ def _fresh(loaded: Loaded, adapter: Adapter, new_tokens: list[int] | None) -> An
     own.base_model_name_or_path = loaded.base
     if adapter.moves_base or adapter.init_lora_weights == "loftq":
         setattr(model, INITIAL, _lora_weights(model))
+    model.loraplus_lr_ratio = adapter.loraplus_lr_ratio
     return _ready(model)
 
 

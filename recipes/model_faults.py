@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from recipes import weight_names
+from recipes import optimizers, weight_names
 from recipes.finding import nearest
 from recipes.sections import Adapter, Fault, Freeze, Key, Model, StageRecipe, Training, shipped
 
@@ -19,10 +19,12 @@ NEW_MODULES = {"lm_head", "score", "classifier", "qa_outputs", "embed_out"}
 def faults(recipe: StageRecipe) -> list[Fault]:
     """Return what is wrong with the model and adapter sections of a recipe that trains."""
     model, adapter = getattr(recipe, "model", None), getattr(recipe, "adapter", None)
-    if not isinstance(model, Model) or not isinstance(getattr(recipe, "training", None), Training):
-        return []
+    training = getattr(recipe, "training", None)
+    found = optimizers.faults(training, adapter) if isinstance(training, Training) else []
+    if not isinstance(model, Model) or not isinstance(training, Training):
+        return found
     names = weight_names.of(model.model_name_or_path)
-    found = [*_excluding(model, adapter)]
+    found += _excluding(model, adapter)
     if adapter is not None and names:
         found += _names(adapter, names)
     if model.freeze and names:

@@ -9,6 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from finetune.models import told
+from recipes import optimizers
 from recipes.sections import Training
 
 
@@ -46,7 +47,7 @@ def arguments(
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.max_grad_norm,
         "adam_beta2": training.adam_beta2,
-        "optim": training.optim,
+        "optim": optimizers.argument(training.optim),
         "neftune_noise_alpha": training.neftune_noise_alpha,
         "activation_checkpointing": checkpointing,
         "logging_steps": training.logging_steps,

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
+from finetune import optimizers
+from finetune.freezing import trainable_parameters
 from finetune.training import saving, selection
 from finetune.training.arguments import arguments, planned_steps
 from finetune.training.progress import Progress
@@ -44,15 +46,30 @@ class StageTrainer(Trainer):
     loss_is_scaled_for_ga = True
 
     def __init__(
-        self, *, loss: Loss, score: Score | None, choice: selection.Choice, keep_best: bool, keep: int, **arguments: Any
+        self,
+        *,
+        loss: Loss,
+        score: Score | None,
+        choice: selection.Choice,
+        keep_best: bool,
+        keep: int,
+        optim: str,
+        **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
-        self.loss, self.score, self.choice, self.keep_best = loss, score, choice, keep_best
+        self.loss, self.score, self.choice, self.keep_best, self.optim = loss, score, choice, keep_best, optim
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         background = self.args.device.type == "cuda" and not sharded
         self.saver = saving.Saver(self, Path(self.args.output_dir), keep, background=background)
         self._tokens = torch.zeros((), dtype=torch.long, device=self.args.device)
         self._tokens_logged, self._logged_at, self._aside = 0, time.monotonic(), 0.0
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make the recipe's optimiser: with float32 masters, and with those that transformers does not have."""
+        if self.optimizer is None:
+            sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+            self.optimizer = optimizers.create(model or self.model, self.optim, self.args, sharded=sharded)
+        return self.optimizer
 
     def floating_point_ops(self, inputs: Batch) -> int:
         """Return nothing: Trainer would count the model's parameters anew in each micro-batch."""
@@ -239,6 +256,7 @@ def fit(
     steps = planned_steps(training, len(train), max(processes, world()))
     choice = selection.Choice.of(training)
     goes_on = GoesOn()
+    work.metrics["trainable_parameters"] = trainable_parameters(model)
     trainer = StageTrainer(
         model=model,
         loss=loss,
@@ -246,6 +264,7 @@ def fit(
         choice=choice,
         keep_best=training.load_best_model_at_end and bool(validation),
         keep=training.save_total_limit,
+        optim=training.optim,
         args=arguments(
             training,
             work.scratch / "checkpoints",
