@@ -84,7 +84,7 @@ def _fresh(loaded: Loaded, adapter: Adapter, new_tokens: list[int] | None) -> An
 
     if adapter.layers_to_transform and adapter.target_modules == "all-linear":
         adapter = adapter.model_copy(update={"target_modules": _linear_names(loaded.model)})
-    config = peft_config(adapter, TASKS[loaded.head], loaded.base, new_tokens)
+    config = peft_config(_with_new_modules(adapter, loaded), TASKS[loaded.head], loaded.base, new_tokens)
     with told("adapter", WRITE):
         model = get_peft_model(loaded.model, config)
         if adapter.peft_type == "lora" and adapter.init_lora_weights == "loftq":
@@ -101,6 +101,21 @@ def _linear_names(model: Any) -> list[str]:
     """Return the last parts of the names of all linear layers but the head: peft picks layers only from a list."""
     names = [name for name, module in model.base_model.named_modules() if hasattr(module, "in_features")]
     return sorted({name.rsplit(".", 1)[-1] for name in names})
+
+
+def _with_new_modules(adapter: Adapter, loaded: Loaded) -> Adapter:
+    """Return the section so that modules with random first values are trained and saved whole.
+
+    A masked model has no pooler, for one: left to peft, a classifier on it would meet another random one when loaded.
+    """
+    new = [name for name in loaded.new if not set(name.split(".")) & set(HEADS)]
+    if not new or adapter.peft_type == "prompt_tuning":
+        return adapter
+    changed: dict[str, Any] = {"modules_to_save": [*(adapter.modules_to_save or []), *new]}
+    if adapter.target_modules == "all-linear" and not isinstance(adapter.exclude_modules, str):
+        heads = HEADS if TASKS[loaded.head] == "TOKEN_CLS" else []
+        changed["exclude_modules"] = [*(adapter.exclude_modules or heads), *new]
+    return adapter.model_copy(update=changed)
 
 
 def _ready(model: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recipes.errors import UserError
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Loaded:
-    """A model ready for use; `adapter` is the folder of the adapter it has, or that training is to go on from."""
+    """A model ready for use; `adapter` is the folder of the adapter it has, or that training is to go on from.
+
+    `new` are the modules that the base's files have no weights for: a head, a pooler.
+    """
 
     model: Any
     tokenizer: Any
@@ -25,6 +28,7 @@ class Loaded:
     adapter: str | None
     head: str = "causal"
     quantization: str | None = None
+    new: list[str] = field(default_factory=list)
 
 
 def right_pad(sequences: list[list[int]], device: Any = None) -> tuple[torch.Tensor, torch.Tensor]:

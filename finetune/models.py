@@ -133,7 +133,7 @@ def load(
     if quantize:
         arguments |= {"quantization_config": quantization.config(quantize, kind), "device_map": {"": where}}
     with told("model", _WRITE[head == "causal"]):
-        model = _auto(head).from_pretrained(base, **arguments)
+        model, info = _auto(head).from_pretrained(base, output_loading_info=True, **arguments)
     if "classification" in head and model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     if adapter and adapters.fits(adapter, head):
@@ -146,7 +146,8 @@ def load(
     else:
         model.to(where)
     model.train(trainable)
-    return Loaded(model, tokenizer, where, base, adapter, head, quantize.kind if quantize else None)
+    new = {name.rpartition(".")[0] for name in info["missing_keys"] if name.endswith(".weight")}
+    return Loaded(model, tokenizer, where, base, adapter, head, quantize.kind if quantize else None, sorted(new))
 
 
 def _auto(head: Head) -> Any:
