@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from recipes import launching
 from recipes.errors import UserError
 
 ASKED = "TUNELOOP_NUM_PROCESSES"
@@ -55,19 +56,60 @@ def expect_world(actual: int, wanted: int = 1) -> None:
         )
 
 
+def expect_config(recipe_config: str | None = None) -> None:
+    """Refuse a config of accelerate that cannot work here; hide the GPUs where it is one for CPUs.
+
+    Call it before torch is imported. `recipe_config` is the recipe's `launch.config`.
+
+    Raises:
+        UserError: accelerate would go on with something else, and say nothing.
+    """
+    file = _accelerate_flag("config_file")
+    config = launching.read(file) if file else None
+    if config is not None and config.use_cpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    config = config or _config_of_environment()
+    machines = int(_accelerate_flag("num_machines") or (config.num_machines if config else 1))
+    if config is not None:
+        for what, write in launching.refusals(config, world(), machines, launching.gpus()):
+            raise UserError("accelerate launch", what, write)
+    if recipe_config and (wanted := launching.read(recipe_config)).shards and wanted.kind != (config and config.kind):
+        what = f"the recipe has launch.config: {recipe_config}, but this process was not started with it"
+        raise UserError("launch.config", what, "write: tuneloop run RECIPE, or accelerate launch --config_file ...")
+
+
+def _config_of_environment() -> launching.Config | None:
+    """Return how accelerate was told to share the work by flags instead of a file, or None for plain DDP."""
+    for kind in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() == "true":
+            stage = int(os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", 2))
+            version = int(os.environ.get("FSDP_VERSION", 1))
+            use_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+            return launching.Config(kind.lower(), kind, use_cpu, world(), 1, stage, version)
+    return None
+
+
 def _asked_of_accelerate() -> int:
-    """Return the --num_processes of the `accelerate launch` that started this process, or 1.
+    """Return the number of processes that the `accelerate launch` that started this process was to start, or 1.
 
     It is nowhere in the environment when accelerate decides for one process, so its command line is read (Linux).
     """
+    if (flag := _accelerate_flag("num_processes")) and flag.isdigit():
+        return int(flag)
+    file = _accelerate_flag("config_file")
+    return launching.read(file).num_processes if file else 1
+
+
+def _accelerate_flag(name: str) -> str | None:
+    """Return the value of a flag of the `accelerate launch` that is this process's parent, or None."""
     line = Path(f"/proc/{os.getppid()}/cmdline")
     words = line.read_bytes().decode(errors="replace").split("\0") if line.exists() else []
     start = next((at for at, word in enumerate(words) if LAUNCHER.search(word)), None)
     words = words[start + 1 :] if start is not None else []
     for flag, value in itertools.pairwise([*words, ""]):
-        name, _, joined = flag.partition("=")
-        if name in ("--num_processes", "--num-processes") and (joined or value).isdigit():
-            return int(joined or value)
-        if name == "-m":
+        given, _, joined = flag.partition("=")
+        if given in (f"--{name}", f"--{name.replace('_', '-')}"):
+            return joined or value
+        if flag in ("-m", "--module"):
             break
-    return 1
+    return None

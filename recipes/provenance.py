@@ -48,10 +48,16 @@ def resolved(recipe: StageRecipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json")
 
 
+# Which machine this is and how rows are fetched: the same result, so a run may go on with other values.
+PLACES = {"output_dir", "training.extra.dataloader_num_workers", "training.extra.dataloader_prefetch_factor"} | {
+    f"launch.{name}" for name in ("machine_rank", "main_process_ip", "main_process_port")
+}
+
+
 def fingerprint(recipe: StageRecipe, hashes: dict[str, str]) -> str:
     """Return the hash of everything that decides the result: stage, recipe, the inputs' contents, our version."""
     deciding = resolved(recipe)
-    for key in recipe.cosmetic | {"output_dir"}:
+    for key in recipe.cosmetic | PLACES:
         _drop(deciding, key.split("."))
     whole = {"stage": recipe.stage, "recipe": deciding, "inputs": hashes, "version": __version__}
     return text_hash(json.dumps(whole, sort_keys=True))

@@ -177,11 +177,12 @@ def run_stage(examined: Examined, *, force: bool, launched: bool = False) -> int
         print(f"{stage.name}: {recipe.output_dir} is finished and unchanged, skipped (--force runs it again)")
         return 0
     started = time.monotonic()
-    processes = steps.processes_of(recipe)
+    section = steps.launch_of(recipe)
     if launched:
-        launch.expect_world(launch.world(), processes)
-    if processes > 1 and not launched:
-        steps.launch_alone(examined, processes, Path(recipe.output_dir).parent / ".logs")
+        launch.expect_config(section.config)
+        launch.expect_world(launch.world(), section.num_processes)
+    if section.launched and not launched:
+        steps.launch_alone(examined, section, Path(recipe.output_dir).parent / ".logs")
     else:
         stage.module.run(recipe)
     if stage.makes_result and launch.rank() == 0 and steps.SAID not in os.environ:  # else whoever started it says so

@@ -11,8 +11,8 @@ import ctypes
 import json
 import multiprocessing
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,15 +25,17 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import IO, Any, Protocol, Self
 
-from recipes import launch, surroundings
+from recipes import launch, launching, surroundings
 from recipes.errors import RecipeError, UserError
 from recipes.load import Examined
-from recipes.sections import StageRecipe
+from recipes.sections import Launch, StageRecipe
 
 TORCH_FLOORS = ("finetune", "eval")
 SAID = "TUNELOOP_SAID"
+# What a stage says of its progress: "  sft  10/200  loss 1.2 ...", "  sft: going on from step 10".
+OURS = re.compile(r"  (\w+ +\d+/\d+  |\w+: [a-z]|checkpoint-\d+ )")
 POLL_SECONDS = 0.2
 INTERRUPTED = 130
 # This process has no threads and has imported nothing heavy: on Linux its copy is at work at once.
@@ -84,12 +86,12 @@ class Runner:
         assert step.recipe is not None and step.stage is not None
         name = Path(step.path).stem
         log = self.logs / f"{name}.log"
-        processes = processes_of(step.recipe)
-        if any(needs_torch(recipe) and processes_of(recipe) == 1 for recipe in self.recipes):
+        section = launch_of(step.recipe)
+        if any(needs_torch(recipe) and not launch_of(recipe).launched for recipe in self.recipes):
             self.warm_up()
         context = "forkserver" if needs_torch(step.recipe) else LIGHT
-        if processes > 1:
-            end = _launched(step, processes, log, line)
+        if section.launched:
+            end = _launched(step, section, log, line)
         else:
             end = _forked(context, step, log, line)
         if end.code != 0:
@@ -111,10 +113,15 @@ def needs_torch(recipe: StageRecipe) -> bool:
     return type(recipe).__module__.partition(".")[0] in TORCH_FLOORS
 
 
+def launch_of(recipe: StageRecipe) -> Launch:
+    """Return how many processes a recipe asks for, and how they share the work."""
+    section = getattr(recipe, "launch", None)
+    return section if isinstance(section, Launch) else Launch()
+
+
 def processes_of(recipe: StageRecipe) -> int:
     """Return how many processes a recipe asks for."""
-    section = getattr(recipe, "launch", None)
-    return int(section.num_processes) if section is not None else 1
+    return launch_of(recipe).num_processes
 
 
 def _forked(context: str, step: Examined, log: Path, line: Line) -> End:
@@ -191,35 +198,26 @@ def die_with_parent(number: int) -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, int(number))
 
 
-def command(floor: str, path: str, overrides: list[str], processes: int) -> list[str]:
-    """Return the command that starts a training stage in several processes.
+def _launched(step: Examined, section: Launch, log: Path, line: Line | None) -> End:
+    """Run a step in several processes, through accelerate.
 
-    `--multi_gpu` also without a GPU (accelerate then uses gloo): with `--cpu` it would start one process, silently.
+    Raises:
+        UserError: this machine cannot do what the launch section asks for.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    flags = f"--multi_gpu --num_processes {processes} --num_machines 1 --mixed_precision no --dynamo_backend no"
-    start = [sys.executable, "-m", "accelerate.commands.launch", *flags.split(), "--main_process_port", str(port)]
-    return [*start, "-m", floor, path, *overrides]
-
-
-def _launched(step: Examined, processes: int, log: Path, line: Line | None) -> End:
-    """Run a step in several processes, through accelerate."""
     assert step.stage is not None
+    launching.refuse(section)
     with tempfile.TemporaryDirectory(prefix="tuneloop-") as folder:
         said = Path(folder) / "said.json"
-        code = _accelerated(step, step.stage.floor, processes, log, said, line)
+        code = _accelerated(step, step.stage.floor, section, log, said, line)
         return End(code, json.loads(said.read_text("utf-8")) if said.exists() else [])
 
 
-def _accelerated(step: Examined, floor: str, processes: int, log: Path, said: Path, line: Line | None) -> int:
-    environment = os.environ | {launch.ASKED: str(processes), launch.RUN: uuid.uuid4().hex, SAID: str(said)}
+def _accelerated(step: Examined, floor: str, section: Launch, log: Path, said: Path, line: Line | None) -> int:
     overrides = [text.removeprefix(step.prefix) for text in step.source.overrides.values()]
-    with log.open("wb") as output:
+    with log.open("wb") as output, log.open("rb") as written:
         process = subprocess.Popen(
-            command(floor, step.path, [*overrides, "--force"], processes),
-            env=environment,
+            launching.command(floor, step.path, [*overrides, "--force"], section),
+            env=os.environ | _variables(section, said),
             stdout=output if line else None,
             stderr=output,
             preexec_fn=lambda: die_with_parent(signal.SIGTERM),
@@ -229,10 +227,33 @@ def _accelerated(step: Examined, floor: str, processes: int, log: Path, said: Pa
                 _wait(process)
                 if line:
                     line.update(last_line(log))
+                else:
+                    show(written)
         except KeyboardInterrupt:
             _stop(lambda seconds: _wait(process, seconds), lambda: process.poll() is None, process.kill)
             raise
+        if line is None:
+            show(written)
     return process.returncode
+
+
+def _variables(section: Launch, said: Path) -> dict[str, str]:
+    """Return the environment variables by which the processes know of each other and of this one."""
+    known = {launch.ASKED: str(section.num_processes), SAID: str(said), **launching.environment(section)}
+    # Each machine starts its own processes: what all of them share is then the meeting point (launch.run_name).
+    return known if section.num_machines > 1 else known | {launch.RUN: uuid.uuid4().hex}
+
+
+def show(written: IO[bytes]) -> None:
+    """Pass on the lines about the progress that have come to a log; the libraries' own lines stay in it."""
+    start = written.tell()
+    lines = written.read().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):  # a line in two parts is shown when the second one is there
+        written.seek(start + sum(map(len, lines[:-1])))
+        lines.pop()
+    for line in lines:
+        if OURS.match(text := line.decode(errors="replace").rstrip()):
+            print(text, file=sys.stderr, flush=True)
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float = POLL_SECONDS) -> None:
@@ -242,8 +263,8 @@ def _wait(process: subprocess.Popen[bytes], seconds: float = POLL_SECONDS) -> No
         return
 
 
-def launch_alone(step: Examined, processes: int, folder: Path) -> None:
-    """Run one stage in several processes, with its standard output on the terminal.
+def launch_alone(step: Examined, section: Launch, folder: Path) -> None:
+    """Run one stage in several processes, with its standard output and its progress on the terminal.
 
     Raises:
         UserError: the stage could not do its work, or died.
@@ -251,7 +272,7 @@ def launch_alone(step: Examined, processes: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = Path(step.path).stem
     log = folder / f"{name}.log"
-    end = _launched(step, processes, log, None)
+    end = _launched(step, section, log, None)
     if end.code != 0:
         raise failure(name, end, log)
     log.unlink()
