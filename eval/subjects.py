@@ -94,7 +94,7 @@ def policies(
     """Yield each (name, reference) as a policy, those on one base behind each other; the former is no longer usable."""
     from finetune import models
 
-    found = [(name, models.base_of(reference)) for name, reference in checkpoints]
+    found = [(name, models.shared_base(reference)) for name, reference in checkpoints]
     order = list(dict.fromkeys(base for _, (base, _) in found))
     found.sort(key=lambda one: (order.index(one[1][0]), one[1][1] is not None))
     for base, group in groupby(found, key=lambda one: one[1][0]):

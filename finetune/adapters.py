@@ -40,18 +40,23 @@ def fits(adapter: str, head: str) -> bool:
     return adapter_settings(adapter).get("task_type") == TASKS[head]
 
 
-def attach(model: Any, adapter: str, *, trainable: bool = False) -> Any:
-    """Return the model with a saved adapter on it."""
+def attach(model: Any, adapter: str, *, trainable: bool = False, vocabulary: int = 0) -> Any:
+    """Return the model with a saved adapter on it; one that has learned new tokens needs rows for `vocabulary` ids."""
     from peft import PeftModel
 
+    if adapter_settings(adapter).get("trainable_token_indices") and vocabulary > rows(model):
+        model.resize_token_embeddings(vocabulary, mean_resizing=False)
     model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     return _ready(model)
 
 
-def add_adapter(loaded: Loaded, adapter: Adapter | None, *, new_tokens: list[int] | None = None) -> None:
-    """Put a fresh adapter on a loaded model for training; an adapter that is there already goes on being trained.
+def rows(model: Any) -> int:
+    """Return how many rows the embeddings have."""
+    return int(model.get_input_embeddings().weight.shape[0])
 
-    `new_tokens` are rows of the embeddings that are trained along, besides the adapter.
+
+def add_adapter(loaded: Loaded, adapter: Adapter | None) -> None:
+    """Put a fresh adapter on a loaded model for training; an adapter that is there already goes on being trained.
 
     Raises:
         UserError: the adapter that is there has another shape than the recipe asks for.
@@ -73,18 +78,18 @@ def add_adapter(loaded: Loaded, adapter: Adapter | None, *, new_tokens: list[int
             loaded.model.loraplus_lr_ratio = adapter.loraplus_lr_ratio
             return
         adapter = _shaped_as(loaded.adapter, adapter)
-    loaded.model = _fresh(loaded, adapter, new_tokens)
+    loaded.model = _fresh(loaded, adapter)
     if loaded.adapter:
         carry_over(loaded.model, loaded.adapter)
 
 
-def _fresh(loaded: Loaded, adapter: Adapter, new_tokens: list[int] | None) -> Any:
+def _fresh(loaded: Loaded, adapter: Adapter) -> Any:
     """Return the model with a new adapter on it."""
     from peft import get_peft_model
 
     if adapter.layers_to_transform and adapter.target_modules == "all-linear":
         adapter = adapter.model_copy(update={"target_modules": _linear_names(loaded.model)})
-    config = peft_config(_with_new_modules(adapter, loaded), TASKS[loaded.head], loaded.base, new_tokens)
+    config = peft_config(_with_new_modules(adapter, loaded), TASKS[loaded.head], loaded.base, _token_rows(loaded))
     with told("adapter", WRITE):
         model = get_peft_model(loaded.model, config)
         if adapter.peft_type == "lora" and adapter.init_lora_weights == "loftq":
@@ -118,6 +123,24 @@ def _with_new_modules(adapter: Adapter, loaded: Loaded) -> Adapter:
     return adapter.model_copy(update=changed)
 
 
+def _token_rows(loaded: Loaded) -> dict[str, list[int]] | None:
+    """Return which rows of the embeddings, and of an output layer of its own, are trained along."""
+    if not loaded.new_tokens:
+        return None
+    model = loaded.model
+    layers = [model.get_input_embeddings(), model.get_output_embeddings()]
+    if layers[1] is None or layers[1].weight is layers[0].weight:
+        del layers[1]  # tied: peft trains the rows once
+    names = {id(module): name for name, module in model.named_modules()}
+    return {names[id(layer)].rsplit(".", 1)[-1]: loaded.new_tokens for layer in layers}
+
+
+def saving_arguments(model: Any) -> dict[str, Any]:
+    """Return what save_pretrained is told: of a longer vocabulary only the new rows are written, not all of it."""
+    config = getattr(model, "peft_config", {}).get("default")
+    return {"save_embedding_layers": False} if getattr(config, "trainable_token_indices", None) else {}
+
+
 def _ready(model: Any) -> Any:
     """Do what peft leaves undone: products in the base's precision, virtual tokens that caches and padding allow."""
     precision.compute_in_base_precision(model)
@@ -127,7 +150,7 @@ def _ready(model: Any) -> Any:
 
 
 def peft_config(
-    adapter: Adapter, task: str | None, base: str | None = None, new_tokens: list[int] | None = None
+    adapter: Adapter, task: str | None, base: str | None = None, token_rows: dict[str, list[int]] | None = None
 ) -> Any:
     """Return peft's config for a recipe's adapter section."""
     import peft
@@ -158,7 +181,7 @@ def peft_config(
         layers_to_transform=adapter.layers_to_transform,
         rank_pattern=dict(adapter.rank_pattern),
         alpha_pattern=dict(adapter.alpha_pattern),
-        trainable_token_indices=new_tokens,
+        trainable_token_indices=token_rows,
         **shared,
     )
 

@@ -42,6 +42,19 @@ def base_of(ref: str) -> tuple[str, str | None]:
     return base, str(folder)
 
 
+def shared_base(ref: str) -> tuple[str, str | None]:
+    """Return what to load for `ref`, and the adapter to put on it, for who keeps several adapters on one base.
+
+    An adapter that changes more than layers (virtual tokens, a longer vocabulary) shares no base: it is loaded itself.
+    """
+    base, adapter = base_of(ref)
+    if adapter:
+        settings = adapter_settings(adapter)
+        if settings.get("peft_type") not in ("LORA", "IA3") or settings.get("trainable_token_indices"):
+            return adapter, None
+    return base, adapter
+
+
 def adapter_settings(folder: str | Path) -> dict[str, Any]:
     """Return what adapter_config.json says.
 

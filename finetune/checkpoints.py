@@ -68,7 +68,7 @@ class Checkpoints:
         from finetune import models
 
         wanted = self.models[name]
-        folder, adapter = models.base_of(wanted.model_name_or_path)
+        folder, adapter = models.shared_base(wanted.model_name_or_path)
         return f"{folder} {wanted.dtype} {wanted.attn_implementation}", folder, adapter
 
     def _loaded(self, name: str) -> tuple[Base, str | None]:

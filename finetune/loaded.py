@@ -28,6 +28,7 @@ class Loaded:
     adapter: str | None
     head: str = "causal"
     quantization: str | None = None
+    new_tokens: list[int] | None = None  # rows of the embeddings that an adapter trains along
     new: list[str] = field(default_factory=list)
 
 

@@ -19,6 +19,7 @@ from finetune.bases import (
     base_of,
     load_tokenizer,
     refuse_reward_model,
+    shared_base,
     signature,
 )
 from finetune.loaded import Loaded, device_of, dtype_of, right_pad, told
@@ -47,6 +48,7 @@ __all__ = [
     "refuse_reward_model",
     "right_pad",
     "save",
+    "shared_base",
     "signature",
     "tokenizer_of",
     "told",
@@ -137,7 +139,7 @@ def load(
     if "classification" in head and model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     if adapter and adapters.fits(adapter, head):
-        model = adapters.attach(model, adapter, trainable=trainable)
+        model = adapters.attach(model, adapter, trainable=trainable, vocabulary=len(tokenizer))
     elif adapter and not trainable:
         task = adapter_settings(adapter).get("task_type")
         raise UserError(adapter, f"an adapter for {task}, not for {head}", "name the result of the fitting stage")
@@ -179,7 +181,7 @@ def _classes(head: Head, source: str, labels: list[str] | None, multi_label: boo
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a whole model or an adapter, and the tokenizer with its template, into `folder`."""
-    model.save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(folder, safe_serialization=True, **adapters.saving_arguments(model))
     tokenizer.save_pretrained(folder)
     config = folder / ADAPTER_CONFIG
     if config.exists():

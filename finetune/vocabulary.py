@@ -4,6 +4,8 @@
 before). A new token's embedding, and its row of the output layer where that has weights of its own, starts as the mean
 of its pieces' rows (Gee et al. 2022, "Fast Vocabulary Transfer", https://arxiv.org/abs/2402.09977), so a sentence means
 about the same to the model before the first step as it did. All other rows stay.
+An adapter trains the new rows along with it, and only those (adapters.py); its folder holds them, and the base is
+lengthened when it is loaded.
 
 Left out: taking over a wholly new tokenizer, whose tokens have no pieces in the old one.
 """
@@ -24,16 +26,16 @@ if TYPE_CHECKING:
 WRITE = "run `stage: tokenizer` with `extend:` on this model's tokenizer"
 
 
-def faults(key: Key, tokenizer: str | None, model: str, *, has_adapter: bool) -> list[Fault]:
+def faults(key: Key, tokenizer: str | None, model: str, *, has_adapter: bool = False) -> list[Fault]:
     """Return what stands against extending a model's vocabulary; a tokenizer that is not there yet is passed over."""
     from data_prep.tokens import tokenization
 
     if tokenizer is None:
         return []
     found = []
-    if has_adapter or (shipped(model) / "adapter_config.json").is_file():
-        what = "new tokens need embeddings that are trained, and a LoRA adapter trains none"
-        found.append(Fault(key, what, "leave the `adapter` section out and start from a whole model"))
+    if (shipped(model) / "adapter_config.json").is_file():
+        what = f"new tokens need rows of their own, and {model} is an adapter on a base without them"
+        found.append(Fault(key, what, "merge it into its base first, and start from the merged model"))
     folder = shipped(tokenizer)
     if not folder.exists():
         return found
@@ -66,6 +68,7 @@ def extend(loaded: Loaded, tokenizer: Any, folder: str) -> None:
         raise UserError(folder, f"extends another vocabulary than that of {loaded.base}", WRITE)
     add_rows(loaded.model, len(tokenizer), {entry["id"]: entry["pieces"] for entry in values["tokens"]})
     loaded.tokenizer = tokenizer
+    loaded.new_tokens = sorted(entry["id"] for entry in values["tokens"])
 
 
 def add_rows(model: Any, vocabulary: int, pieces: dict[int, list[int]]) -> None:

@@ -25,6 +25,9 @@ def faults(recipe: StageRecipe) -> list[Fault]:
         return found
     names = weight_names.of(model.model_name_or_path)
     found += _excluding(model, adapter)
+    if isinstance(adapter, Adapter) and adapter.peft_type != "lora" and getattr(recipe, "tokenizer", None):
+        what = f"{adapter.peft_type} trains no embeddings, which new tokens need"
+        found.append(Fault(("adapter", "peft_type"), what, "write peft_type: lora, or leave the `adapter` section out"))
     if adapter is not None and names:
         found += _names(adapter, names)
     if model.freeze and names:
