@@ -24,7 +24,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from finetune import optimizers
 from finetune.freezing import trainable_parameters
-from finetune.training import saving, selection
+from finetune.training import sampling, saving, selection
 from finetune.training.arguments import arguments, planned_steps
 from finetune.training.progress import Progress
 from recipes.errors import UserError
@@ -74,6 +74,14 @@ class StageTrainer(Trainer):
     def floating_point_ops(self, inputs: Batch) -> int:
         """Return nothing: Trainer would count the model's parameters anew in each micro-batch."""
         return 0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Return the order of the rows; where like lengths share a batch, one that an epoch alone decides."""
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        lengths = [len(row["input_ids"]) for row in self.train_dataset.rows]
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return sampling.ByLength(lengths, batch, self.args.data_seed)
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> torch.Tensor | None:
         """Count the items of one optimiser step over all its micro-batches and all processes."""

@@ -138,7 +138,7 @@ MISTAKES = [
     ({"text": "a", "labels": ["b", "c"]}, {}, r"2 labels \(b, c\) where a text has one; write .*multi_label: true"),
     ({"text": "a", "labels": []}, {}, r"0 labels \(none\) where a text has one"),
     ({"text": "a", "label": "b", "weight": -1}, {}, "weight is -1"),
-    ({"tokens": ["a"], "tags": ["b"]}, {}, "write classification.task: token-classification"),
+    ({"tokens": ["a"], "tags": ["b"]}, {}, "words with tags, .*; write classification.task: token-classification"),
 ]
 
 

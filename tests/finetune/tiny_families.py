@@ -32,7 +32,7 @@ def build_tiny_encoder(folder: Path, texts: Iterable[str], *, vocabulary: int = 
     )  # fmt: skip
     config = BertConfig(
         vocab_size=len(wrapped), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=128, pad_token_id=0, hidden_dropout_prob=0.1,
+        max_position_embeddings=128, pad_token_id=0, hidden_dropout_prob=0.1, initializer_range=0.2,
     )  # fmt: skip
     BertForMaskedLM(config).save_pretrained(folder)
     wrapped.save_pretrained(folder)
