@@ -149,7 +149,7 @@ def load(
         model.to(where)
     model.train(trainable)
     new = {name.rpartition(".")[0] for name in info["missing_keys"] if name.endswith(".weight")}
-    return Loaded(model, tokenizer, where, base, adapter, head, quantize.kind if quantize else None, sorted(new))
+    return Loaded(model, tokenizer, where, base, adapter, head, quantize.kind if quantize else None, new=sorted(new))
 
 
 def _auto(head: Head) -> Any:
