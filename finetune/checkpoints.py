@@ -69,7 +69,7 @@ class Checkpoints:
 
         wanted = self.models[name]
         folder, adapter = models.shared_base(wanted.model_name_or_path)
-        return f"{folder} {wanted.dtype} {wanted.attn_implementation}", folder, adapter
+        return f"{folder} {wanted.dtype} {wanted.attn_implementation} {wanted.quantization}", folder, adapter
 
     def _loaded(self, name: str) -> tuple[Base, str | None]:
         """Return the base that a checkpoint stands on, and its adapter's name there."""
@@ -92,13 +92,14 @@ class Checkpoints:
         return base, base.names[adapter] if adapter else None
 
     def _load(self, wanted: Model, folder: str) -> Any:
-        from finetune import models
+        from finetune import models, quantization
 
         return models.load(
             folder,
             dtype=wanted.dtype,
             attn_implementation=wanted.attn_implementation,
             trust_remote_code=wanted.trust_remote_code,
+            quantize=quantization.settings(wanted),
         ).model
 
 

@@ -25,7 +25,7 @@ def compute_in_base_precision(model: Any) -> None:
         layer.cast_input_dtype_enabled = False
         for part in [*layer.lora_A.values(), *layer.lora_B.values()]:
             if type(part) is torch.nn.Linear:
-                part.__class__ = _narrow_linear()
+                part.__class__ = narrow_linear()
 
 
 def _compute_dtype(layer: Any) -> Any:
@@ -33,7 +33,7 @@ def _compute_dtype(layer: Any) -> Any:
     return getattr(layer, "compute_dtype", None)
 
 
-def _narrow_linear() -> type:
+def narrow_linear() -> type:
     """Return nn.Linear that casts its weight to its input's precision; one class for all layers."""
     global _NARROW
     if _NARROW is None:

@@ -35,6 +35,24 @@ def faults(recipe: StageRecipe) -> list[Fault]:
     return found
 
 
+def lora_alone(model: Model, adapter: Adapter) -> list[Fault]:
+    """Return what a stage cannot have that switches between LoRA adapters on one base, as PPO's roles do."""
+    found, kind = [], adapter.peft_type
+    if kind != "lora":
+        what = f"{kind} cannot be switched from role to role on one base"
+        found.append(Fault(("adapter", "peft_type"), what, "write lora"))
+    if adapter.init_lora_weights is not True:
+        what = f"{adapter.init_lora_weights} moves the base, which the other roles stand on"
+        found.append(Fault(("adapter", "init_lora_weights"), what, "leave it out"))
+    for key in ("modules_to_save", "loraplus_lr_ratio"):
+        if getattr(adapter, key):
+            found.append(Fault(("adapter", key), "the roles share all weights but LoRA's", "leave it out"))
+    for key in ("quantization", "freeze"):
+        if getattr(model, key):
+            found.append(Fault(("model", key), "this stage holds one whole base for all roles", "leave it out"))
+    return [*found, *_names(adapter, weight_names.of(model.model_name_or_path))]
+
+
 def _excluding(model: Model, adapter: Adapter | None) -> Iterator[Fault]:
     """Yield pairs of values that exclude each other."""
     if adapter is None:

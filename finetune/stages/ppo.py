@@ -16,6 +16,7 @@ from data_prep import hooks
 from data_prep.hooks import FUNCTION
 from finetune import first_rows
 from finetune.ppo.settings import Data, Method, Optimisation
+from recipes import model_faults
 from recipes.errors import UserError
 from recipes.sections import Fault, Generation, Launch, Lora, Model, ModelRef, StageRecipe
 
@@ -46,7 +47,13 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Return pairs of values that exclude each other, and functions that are not there."""
-        return [*self._reward_faults(), *self._sampling_faults(), *self._batch_faults(), *self._data_faults()]
+        return [
+            *model_faults.lora_alone(self.model, self.adapter),
+            *self._reward_faults(),
+            *self._sampling_faults(),
+            *self._batch_faults(),
+            *self._data_faults(),
+        ]
 
     def _data_faults(self) -> list[Fault]:
         from data_prep.records import Prompt, parse

@@ -46,7 +46,7 @@ def run(recipe: Recipe) -> None:
     """Train on pairs; write an adapter with its score head."""
     from transformers import set_seed
 
-    from finetune import models
+    from finetune import models, quantization
     from finetune.training.loop import fit
     from recipes import artifact
 
@@ -61,6 +61,7 @@ def run(recipe: Recipe) -> None:
             recipe.adapter,
             dtype=recipe.model.dtype,
             attn_implementation=recipe.model.attn_implementation,
+            quantize=quantization.settings(recipe.model),
         )
         work.metrics["train_pairs"] = len(train)
         work.metrics["left_out"] = dict(left_out)
