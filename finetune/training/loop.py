@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
-from finetune import optimizers
+from finetune import optimizers, trackers
 from finetune.freezing import trainable_parameters
 from finetune.training import sampling, saving, selection
 from finetune.training.arguments import arguments, planned_steps
@@ -66,7 +66,7 @@ class StageTrainer(Trainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the recipe's optimiser: with float32 masters, and with those that transformers does not have."""
-        if self.optimizer is None:
+        if self.optimizer is None:  # type: ignore[has-type]
             sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
             self.optimizer = optimizers.create(model or self.model, self.optim, self.args, sharded=sharded)
         return self.optimizer
@@ -291,9 +291,15 @@ def fit(
     work.volatile.add("log.jsonl")
     expect_world(trainer.args.world_size, processes)
     trainer.remove_callback(PrinterCallback)
-    goes_on.trainer, goes_on.checkpoint = trainer, _last_checkpoint(trainer, work.scratch / "checkpoints", name)
-    _train(trainer, goes_on.checkpoint, steps)
-    return _final(trainer, training, work) if validation else {}
+    last = _last_checkpoint(trainer, work.scratch / "checkpoints", name)
+    goes_on.trainer, goes_on.checkpoint = trainer, last
+    followers = trackers.callbacks(training.report_to, work.path, name, saving.step_of(last) if last else 0)
+    for follower in followers:
+        trainer.add_callback(follower)
+    _train(trainer, last, steps)
+    metrics = _final(trainer, training, work) if validation else {}
+    work.volatile |= trackers.close(followers)
+    return metrics
 
 
 def _last_checkpoint(trainer: StageTrainer, folder: Path, name: str) -> Path | None:
