@@ -78,6 +78,12 @@ def expect_config(recipe_config: str | None = None) -> None:
         raise UserError("launch.config", what, "write: tuneloop run RECIPE, or accelerate launch --config_file ...")
 
 
+def shards() -> frozenset[str]:
+    """Return what this run cuts into one share for each process: of weights, gradients, optimizer."""
+    config = _config_of_environment()
+    return config.shards if config else frozenset()
+
+
 def _config_of_environment() -> launching.Config | None:
     """Return how accelerate was told to share the work by flags instead of a file, or None for plain DDP."""
     for kind in ("FSDP", "DEEPSPEED"):

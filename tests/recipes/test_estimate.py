@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recipes import doctor, estimate
-from recipes.estimate import Shape
+from recipes import doctor, estimate, launching
+from recipes.estimate import Setting, Shape, changes, data, needed, table
 from recipes.load import load
 
 
@@ -42,12 +42,86 @@ def test_an_earlier_steps_model_has_the_size_of_what_it_starts_from(model):
 
 
 def test_memory_and_time_by_hand(model, monkeypatch):
-    monkeypatch.setattr(estimate, "has_gpu", lambda: False)
-    monkeypatch.setattr(estimate.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(launching, "gpus", lambda: 0)
+    monkeypatch.setattr(table.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(doctor, "memory", lambda: (64 * 10**9, 32 * 10**9))
     found = estimate.cost(recipe(max_steps=10), Shape(1_000_000, 100, 2, 1000))
     tokens = 2 * 512  # a batch; no max_length in this recipe
-    assert found.memory == 4e6 + 12e6 + tokens * (34 * 2 * 100 * 2 + 12 * 1000) + 0.6e9
+    activations = 4 * tokens * 2 * (6 * 100 + 4 * 400 + 2 * 100 + 2 * 100)
+    assert found.memory == 4e6 + 8e6 + activations + 12 * 1000 * tokens + 0.6e9
     assert found.seconds == pytest.approx(6 * 1e6 * 10 * tokens / (2 * 36e9))
+
+
+SMALL = Shape(1_000_000, 100, 2, 1000)
+
+
+def test_what_is_cut_into_shares_shrinks_by_the_number_of_processes():
+    whole = needed(SMALL, Setting(64, 1_000_000))
+    buckets = needed(SMALL, Setting(64, 1_000_000, processes=4))
+    fsdp = needed(SMALL, Setting(64, 1_000_000, processes=4, shards=frozenset({"weights", "gradients", "optimizer"})))
+    zero2 = needed(SMALL, Setting(64, 1_000_000, processes=4, shards=frozenset({"gradients", "optimizer"})))
+    assert (whole.weights, whole.gradients, whole.optimizer, whole.buckets) == (4e6, 4e6, 8e6, 0)
+    assert (buckets.weights, buckets.buckets) == (4e6, 4e6)
+    assert (fsdp.weights, fsdp.gradients, fsdp.optimizer, fsdp.buckets) == (1e6, 1e6, 2e6, 0)
+    assert (zero2.weights, zero2.gradients, zero2.optimizer) == (4e6, 1e6, 2e6)
+
+
+def test_quantised_weights_and_eight_bit_states():
+    lora = Setting(64, 10_000, adapter=True, rank=8, quantization="nf4", width=2)
+    inside = 1_000_000 - 1000 * 100  # tied embeddings stay in two bytes
+    assert needed(SMALL, lora).weights == pytest.approx(0.516 * inside + 2 * 100_000 + 4 * 10_000)
+    assert needed(SMALL, Setting(64, 1_000_000, optim="adamw_bnb_8bit")).optimizer == 2e6
+    # bfloat16 weights: float32 masters beside the two moments
+    assert needed(SMALL, Setting(64, 1_000_000, width=2, trained_width=2)).optimizer == 12e6
+
+
+def test_changes_are_ranked_keep_the_batch_and_lower_memory():
+    large = Shape(1_000_000_000, 2048, 16, 100_000, 8192, 2048, 512)
+    setting = Setting(6 * 2048, 1_000_000_000)
+    now = needed(large, setting).peak
+    budget = 0.75 * now
+    found = changes.ranked(large, setting, 6, 2048, budget)
+    assert [change.write.split(":")[0] for change in found] == [
+        "training", "training.gradient_checkpointing", "training.optim", "model.quantization", "data.max_length",
+    ]  # fmt: skip
+    assert found[0].write.startswith("training: per_device_train_batch_size: 3, gradient_accumulation_steps: 2")
+    assert found[0].memory.peak <= budget  # and not with 2: the largest that fits
+    assert all(change.memory.peak < now for change in found)
+    three = changes.best(found, budget)
+    assert len(three) == 3 and all(change.memory.peak <= budget for change in three)
+    assert changes.ranked(SMALL, Setting(64, 0), 1, 32, 1.0) == []  # nothing of it would be worth naming
+
+
+def test_a_step_that_does_not_fit_is_said_with_figures(model, monkeypatch):
+    monkeypatch.setattr(launching, "gpus", lambda: 0)
+    monkeypatch.setattr(doctor, "memory", lambda: (10**9, 8 * 10**8))
+    asked = recipe(max_steps=10, per_device_train_batch_size=512)
+    lines = list(table.warnings("r", asked, Shape(1_000_000, 100, 2, 1000)))
+    assert lines[0] == "r: will not fit: a step needs ~6.7 GB, and 0.7 GB are free for each process"
+    assert lines[1].startswith("  training: per_device_train_batch_size: ")
+    assert not list(table.warnings("r", recipe(max_steps=10, per_device_train_batch_size=1), SMALL))
+
+
+def test_tokens_are_counted_where_they_are_known(workplace):
+    Path("t").mkdir()
+    Path("t/tokens.json").write_text(json.dumps({"shards": [{"tokens": 30}, {"tokens": 12}]}))
+    assert data.tokens_in(Path("t"), None) == (42.0, "counted")
+    Path("d.jsonl").write_text('{"text": "' + "word " * 400 + '"}\n')
+    assert data.tokens_in(Path("d.jsonl"), None) == (Path("d.jsonl").stat().st_size / 4, "guessed")
+
+
+def test_a_sample_of_rows_tells_the_tokens(workplace):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = {word: number for number, word in enumerate(["[UNK]", "word", "other"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    Path("m").mkdir()
+    tokenizer.save("m/tokenizer.json")
+    row = {"messages": [{"role": "user", "content": "word other"}, {"role": "assistant", "content": "word " * 18}]}
+    Path("talks.jsonl").write_text((json.dumps(row) + "\n") * 5000)
+    found, known = data.tokens_in(Path("talks.jsonl"), Path("m"))
+    assert known == "sampled" and found == pytest.approx(5000 * 20, rel=0.001)
 
 
 def test_unknown_stays_unknown(model):
