@@ -10,7 +10,6 @@ its TensorBoard run and drops the points behind its checkpoint; the other tracke
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -24,8 +23,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from recipes.launch import rank
-from recipes.sections import Fault, Key
+from recipes.trackers import faults
 
+__all__ = ["callbacks", "close", "faults", "files"]
 LOG = "log.jsonl"
 PROJECT = "tuneloop"
 HIDDEN = ("epoch",)  # steps are the axis
@@ -152,20 +152,6 @@ TRACKERS: dict[str, type[Any]] = {
     "trackio": Trackio,
 }
 PLACES = ("tensorboard", "wandb", "trackio", "mlflow.db", "mlflow_run.txt")
-
-
-def faults(key: Key, names: Sequence[str]) -> list[Fault]:
-    """Return a fault for each tracker that is not installed."""
-    missing = [name for name in names if name in TRACKERS and not _installed(name)]
-    return [
-        Fault(key, f"{name} is not installed", f"write: pip install {name}; or take it out of the list")
-        for name in missing
-    ]
-
-
-def _installed(name: str) -> bool:
-    found = importlib.util.find_spec(name)
-    return found is not None and found.origin is not None  # a mere folder of that name is no package
 
 
 def callbacks(names: Sequence[str], folder: Path, run_name: str, resume_step: int = 0) -> list[Any]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
-from finetune import optimizers, trackers
+from finetune import optimizers, throughput, trackers
 from finetune.freezing import trainable_parameters
 from finetune.training import sampling, saving, selection
 from finetune.training.arguments import arguments, planned_steps
@@ -63,6 +63,10 @@ class StageTrainer(Trainer):
         self.saver = saving.Saver(self, Path(self.args.output_dir), keep, background=background)
         self._tokens = torch.zeros((), dtype=torch.long, device=self.args.device)
         self._tokens_logged, self._logged_at, self._aside = 0, time.monotonic(), 0.0
+        self.peak = throughput.peak_flops(self.args.device)
+        self.flops = (
+            throughput.flops_per_token(self.model, document_length(self.train_dataset.rows)) if self.peak else 0
+        )
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the recipe's optimiser: with float32 masters, and with those that transformers does not have."""
@@ -110,7 +114,9 @@ class StageTrainer(Trainer):
             tokens = int(self.accelerator.gather(self._tokens[None]).sum())
             seconds = time.monotonic() - self._logged_at - self._aside
             logs["tokens"] = tokens
-            logs["tokens_per_second"] = (tokens - self._tokens_logged) / max(seconds, 1e-9)
+            speed = logs["tokens_per_second"] = (tokens - self._tokens_logged) / max(seconds, 1e-9)
+            if self.peak:
+                logs["mfu"] = throughput.mfu(speed, self.flops, self.peak, self.args.world_size)
             self._tokens_logged, self._logged_at, self._aside = tokens, time.monotonic(), 0.0
         super().log(logs, start_time)
 
@@ -209,6 +215,16 @@ class StageTrainer(Trainer):
             self.state.best_model_checkpoint = str(folder)
             self._load_best_model()
         return next(row for row in self.state.log_history if row.get("step") == found[0] and self.choice.key in row)
+
+
+def document_length(rows: Sequence[dict[str, Any]], looked_at: int = 256) -> float:
+    """Return the mean over tokens of their document's length, from rows all over the data set."""
+    lengths = []
+    for at in range(0, len(rows), max(1, len(rows) // looked_at)):
+        row = rows[at]
+        ends = [*[int(start) for start in row.get("starts", ())[1:]], len(row["input_ids"])]
+        lengths += [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return throughput.weighted_length(lengths)
 
 
 def _union(names: Iterable[str]) -> set[str]:

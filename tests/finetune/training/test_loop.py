@@ -279,3 +279,9 @@ def test_tokens_are_counted(tiny_model_dir: Path, tmp_path: Path) -> None:
     train(tmp_path, tiny_model_dir, data, per_device_train_batch_size=4, max_steps=3)
     real = sum(len(row["input_ids"]) for row in data)
     assert [row["tokens"] for row in history(tmp_path)] == [real, 2 * real, 3 * real]
+
+
+def test_the_length_of_documents_is_weighted_by_their_tokens() -> None:
+    packed = {"input_ids": [5] * 10, "starts": [0, 2, 6]}  # documents of 2, 4 and 4 tokens
+    plain = {"input_ids": [5] * 20}
+    assert trainer.document_length([packed, plain]) == pytest.approx((4 + 16 + 16 + 400) / 30)
