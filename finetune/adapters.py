@@ -43,10 +43,17 @@ def fits(adapter: str, head: str) -> bool:
 def attach(model: Any, adapter: str, *, trainable: bool = False, vocabulary: int = 0) -> Any:
     """Return the model with a saved adapter on it; one that has learned new tokens needs rows for `vocabulary` ids."""
     from peft import PeftModel
+    from peft.utils import ModulesToSaveWrapper
 
     if adapter_settings(adapter).get("trainable_token_indices") and vocabulary > rows(model):
         model.resize_token_embeddings(vocabulary, mean_resizing=False)
-    model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    prompt = adapter_settings(adapter).get("peft_type") == "PROMPT_TUNING"
+    model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable and not prompt)
+    if prompt and trainable:  # which peft refuses to do
+        model.prompt_encoder.requires_grad_(True)
+        for module in model.modules():
+            if isinstance(module, ModulesToSaveWrapper):
+                module.modules_to_save.requires_grad_(True)
     return _ready(model)
 
 
@@ -114,7 +121,7 @@ def _with_new_modules(adapter: Adapter, loaded: Loaded) -> Adapter:
     A masked model has no pooler, for one: left to peft, a classifier on it would meet another random one when loaded.
     """
     new = [name for name in loaded.new if not set(name.split(".")) & set(HEADS)]
-    if not new or adapter.peft_type == "prompt_tuning":
+    if not new:
         return adapter
     changed: dict[str, Any] = {"modules_to_save": [*(adapter.modules_to_save or []), *new]}
     if adapter.target_modules == "all-linear" and not isinstance(adapter.exclude_modules, str):
@@ -162,6 +169,7 @@ def peft_config(
             num_virtual_tokens=adapter.num_virtual_tokens,
             prompt_tuning_init="TEXT" if text else "RANDOM",
             prompt_tuning_init_text=text,
+            modules_to_save=adapter.modules_to_save,
             tokenizer_name_or_path=base if text else None,
         )
     shared: dict[str, Any] = {"task_type": task, "modules_to_save": adapter.modules_to_save}

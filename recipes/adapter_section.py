@@ -25,7 +25,7 @@ KEYS = {
         "loraplus_lr_ratio",
     },
     "ia3": {"target_modules", "feedforward_modules", "exclude_modules", "modules_to_save"},
-    "prompt_tuning": {"num_virtual_tokens", "prompt_tuning_init_text"},
+    "prompt_tuning": {"num_virtual_tokens", "prompt_tuning_init_text", "modules_to_save"},
 }
 STARTS = ("gaussian", "orthogonal", "pissa", "olora", "loftq")
 PISSA = re.compile(r"pissa(_niter_[1-9]\d*)?")

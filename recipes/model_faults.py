@@ -8,19 +8,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from recipes import optimizers, weight_names
+from recipes import optimizers, trackers, weight_names
 from recipes.finding import nearest
 from recipes.sections import Adapter, Fault, Freeze, Key, Model, StageRecipe, Training, shipped
 
 # Made new for a stage or tied, so that the base's files need not have them.
 NEW_MODULES = {"lm_head", "score", "classifier", "qa_outputs", "embed_out"}
 
+# What a stage cannot have that switches between LoRA adapters on one base.
+LORA_ALONE = (
+    ("adapter", "modules_to_save"),
+    ("adapter", "loraplus_lr_ratio"),
+    ("model", "quantization"),
+    ("model", "freeze"),
+)
+
 
 def faults(recipe: StageRecipe) -> list[Fault]:
     """Return what is wrong with the model and adapter sections of a recipe that trains."""
     model, adapter = getattr(recipe, "model", None), getattr(recipe, "adapter", None)
     training = getattr(recipe, "training", None)
-    found = optimizers.faults(training, adapter) if isinstance(training, Training) else []
+    found: list[Fault] = []
+    if isinstance(training, Training):
+        found += optimizers.faults(training, adapter)
+        found += trackers.faults(("training", "report_to"), training.report_to)
     if not isinstance(model, Model) or not isinstance(training, Training):
         return found
     names = weight_names.of(model.model_name_or_path)
@@ -44,12 +55,9 @@ def lora_alone(model: Model, adapter: Adapter) -> list[Fault]:
     if adapter.init_lora_weights is not True:
         what = f"{adapter.init_lora_weights} moves the base, which the other roles stand on"
         found.append(Fault(("adapter", "init_lora_weights"), what, "leave it out"))
-    for key in ("modules_to_save", "loraplus_lr_ratio"):
-        if getattr(adapter, key):
-            found.append(Fault(("adapter", key), "the roles share all weights but LoRA's", "leave it out"))
-    for key in ("quantization", "freeze"):
-        if getattr(model, key):
-            found.append(Fault(("model", key), "this stage holds one whole base for all roles", "leave it out"))
+    what = "the roles share one whole base, and switch LoRA layers alone"
+    given = [(name, key) for name, key in LORA_ALONE if getattr(model if name == "model" else adapter, key)]
+    found += [Fault(key, what, "leave it out") for key in given]
     return [*found, *_names(adapter, weight_names.of(model.model_name_or_path))]
 
 
