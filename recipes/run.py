@@ -21,6 +21,7 @@ from recipes.errors import UserError
 
 if TYPE_CHECKING:
     from recipes.load import Examined
+    from recipes.sections import StageRecipe
 
 INTERRUPTED = 130
 STRICT = "the same as strict=true: a data stage stops at the first file or row that it cannot use"
@@ -48,6 +49,7 @@ def _parse(command: argparse.ArgumentParser, arguments: Sequence[str] | None) ->
         parsed.overrides += rest
     if getattr(parsed, "strict", False):
         parsed.overrides.append("strict=true")
+    parsed.own_process = arguments is None  # else another program, a test say, goes on after the command
     return parsed
 
 
@@ -163,11 +165,14 @@ def _run(parsed: argparse.Namespace) -> int:
         from recipes.sweep import cost
 
         return _run_sweep(found[0], cost.sweep_of(found[0]))
-    return run_stage(found[0], force=parsed.force)
+    return run_stage(found[0], force=parsed.force, lean=parsed.own_process)
 
 
-def run_stage(examined: Examined, *, force: bool, launched: bool = False) -> int:
-    """Run one stage in this process, or through accelerate when it asks for several processes."""
+def run_stage(examined: Examined, *, force: bool, launched: bool = False, lean: bool = False) -> int:
+    """Run one stage in this process, or through accelerate when it asks for several processes.
+
+    `lean` leaves out of this process what the stage will not use of the heavy libraries.
+    """
     from recipes import artifact, launch, steps, surroundings
 
     recipe, stage = examined.recipe, examined.stage
@@ -184,10 +189,22 @@ def run_stage(examined: Examined, *, force: bool, launched: bool = False) -> int
     if section.launched and not launched:
         steps.launch_alone(examined, section, Path(recipe.output_dir).parent / ".logs")
     else:
+        if lean:
+            _import_lean(stage.floor, recipe)
         stage.module.run(recipe)
     if stage.makes_result and launch.rank() == 0 and steps.SAID not in os.environ:  # else whoever started it says so
         print(f"{stage.name}: {recipe.output_dir} written in {time.monotonic() - started:.0f} s")
     return 0
+
+
+def _import_lean(floor: str, recipe: StageRecipe) -> None:
+    """Import a floor's heavy libraries without what this recipe does not use, where the floor knows how."""
+    import importlib
+
+    from recipes import finding
+
+    if finding.exists(f"{floor}.lean_imports"):
+        importlib.import_module(f"{floor}.lean_imports").prepare(recipe)
 
 
 def stage_main(floor: str, arguments: Sequence[str] | None = None) -> int:
@@ -215,7 +232,7 @@ def _run_on_floor(floor: str, parsed: argparse.Namespace) -> int:
             f"write: tuneloop run {parsed.recipe}",
         )
     launched = floor == "finetune" or "WORLD_SIZE" in os.environ
-    return run_stage(examined, force=parsed.force, launched=launched)
+    return run_stage(examined, force=parsed.force, launched=launched, lean=parsed.own_process)
 
 
 def _check(parsed: argparse.Namespace) -> int:
