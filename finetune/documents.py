@@ -1,4 +1,4 @@
-"""Documents to training rows: from JSON lines, tokenised here, or from the shards of `stage: tokens`; the same rows.
+"""Documents as tokens: from JSON lines, tokenised here, or from the shards of `stage: tokens`; the same tokens.
 
 Tokens made with another tokenizer than the model's are refused: their ids would be other words to it. Looked at twice:
 in the files when a recipe is checked, and with the tokenizer that was loaded, before the weights are.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from data_prep.tokens import packed_rows, token_shards, tokenization
-from data_prep.tokens.packed_rows import PackedRows, Packing, Row
+from data_prep.tokens import token_shards, tokenization
 from finetune import families
 from recipes.errors import UserError
 from recipes.sections import Fault, Key, shipped
@@ -49,40 +49,55 @@ def context_faults(key: Key, max_length: int, model: str) -> list[Fault]:
     return []
 
 
-def rows(
-    path: str | None,
-    tokenizer: Any,
-    text_of: Callable[[dict[str, Any], str], str],
-    *,
-    max_length: int,
-    packing: Packing,
-    seed: int,
-    left_out: Counter[str],
-) -> Sequence[Row]:
-    """Return the rows of a file of documents or a folder of tokens; count in `left_out` the documents not used.
+@dataclass(frozen=True)
+class Documents(Sequence[Any]):
+    """Tokenised documents, each with its end; `bytes` is how much UTF-8 text they were."""
+
+    ids: Sequence[Any]
+    sizes: Any
+    bytes: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the ids of a document."""
+        return self.ids[index]
+
+    def lengths(self) -> Any:
+        """Return the number of ids of each document."""
+        return self.sizes
+
+    def tokens_per_byte(self) -> float:
+        """Return how many tokens a byte of text costs, ends of text included."""
+        return float(self.sizes.sum()) / max(1, self.bytes)
+
+
+def read(
+    path: str, tokenizer: Any, text_of: Callable[[dict[str, Any], str], str], end: int, left_out: Counter[str]
+) -> Documents:
+    """Return the documents of a file or of a folder of tokens; count in `left_out` those that are not used.
 
     Raises:
         UserError: a row has no text, or the tokens are another tokenizer's.
     """
     import numpy as np
 
-    if path is None:
-        return ()
-    documents: Sequence[Any]
     if token_shards.is_tokens(path):
         shards = token_shards.TokenShards(shipped(path))
-        require_same(shards, tokenizer, path)
-        documents, lengths = shards, shards.lengths()
-    else:
-        documents = list(tokenised(path, tokenizer, text_of, left_out))
-        lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
-    return PackedRows(documents, packed_rows.plan(lengths, packing, max_length, seed))
+        require_same(shards, tokenizer, path, end)
+        return Documents(shards, shards.lengths(), int(shards.about["bytes"]))
+    found, size = [], 0
+    for ids, text in tokenised(path, tokenizer, text_of, end, left_out):
+        found.append(ids)
+        size += len(text.encode("utf-8", "replace"))
+    return Documents(found, np.array([len(ids) for ids in found], dtype=np.int64), size)
 
 
 def tokenised(
-    path: str, tokenizer: Any, text_of: Callable[[dict[str, Any], str], str], left_out: Counter[str]
-) -> Iterator[Any]:
-    """Yield the ids of each document of a file, EOS at the end; what a text says never becomes a control token."""
+    path: str, tokenizer: Any, text_of: Callable[[dict[str, Any], str], str], end: int, left_out: Counter[str]
+) -> Iterator[tuple[Any, str]]:
+    """Yield ids, with `end` behind them, and text of each document; what a text says never becomes a control token."""
     from data_prep.records import numbered_rows
 
     def documents() -> Iterator[tuple[None, str]]:
@@ -94,8 +109,8 @@ def tokenised(
                 left_out["empty text"] += 1
 
     encoder = tokenization.Encoder.of(tokenization.plain(backend(tokenizer)))
-    for _, _, ids in token_shards.encoded(documents(), encoder, tokenizer.eos_token_id, left_out):
-        yield ids
+    for _, text, ids in token_shards.encoded(documents(), encoder, end, left_out):
+        yield ids, text
 
 
 def backend(tokenizer: Any) -> Any:
@@ -112,7 +127,7 @@ def backend(tokenizer: Any) -> Any:
     return found
 
 
-def require_same(shards: token_shards.TokenShards, tokenizer: Any, path: str) -> None:
+def require_same(shards: token_shards.TokenShards, tokenizer: Any, path: str, end: int) -> None:
     """Refuse tokens of another tokenizer than the one that was loaded, or with another end of text.
 
     Raises:
@@ -120,6 +135,6 @@ def require_same(shards: token_shards.TokenShards, tokenizer: Any, path: str) ->
     """
     if tokenization.fingerprint(backend(tokenizer)) != shards.about["fingerprint"]:
         raise UserError(path, f"tokenised with another tokenizer than that of {tokenizer.name_or_path}", WRITE)
-    if tokenizer.eos_token_id != shards.about["eos_id"]:
-        used, own = shards.about["eos_token"], tokenizer.eos_token
+    if end != shards.about["eos_id"]:
+        used, own = shards.about["eos_token"], tokenizer.decode([end])
         raise UserError(path, f"its documents end with {used!r}, those of the model with {own!r}", WRITE)

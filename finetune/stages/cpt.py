@@ -1,23 +1,31 @@
-"""Continued pretraining: go on learning to predict the next token, on the domain's own documents.
+"""Continued pretraining: go on learning from the domain's own documents, as the base once learned.
 
-All weights are trained, or a LoRA adapter where the recipe has one. A share of general text can be mixed in (replay)
-so that less is forgotten. Documents are tokenised here, or come tokenised from `stage: tokens`. A vocabulary that
-`stage: tokenizer` has extended is taken over, with new embeddings made from those of the pieces (vocabulary.py).
-Leaves out: masked-token and span-corruption objectives.
+A decoder (GPT-like) foretells the next token, an encoder (BERT-like) tells masked tokens, an encoder-decoder (T5-like)
+writes spans that were taken out: one file each in finetune/objectives/. All weights are trained, or an adapter where
+the recipe has one. A share of general text can be mixed in (replay) so that less is forgotten; how much is forgotten
+shows in `general_validation_file`, measured before and after. Documents are tokenised here, or come tokenised from
+`stage: tokens`. A vocabulary that `stage: tokenizer` has extended is taken over, with new embeddings made from those of
+the pieces (vocabulary.py).
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import first_rows
+from finetune import families, first_rows, objectives
 from recipes.errors import UserError
 from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
+
+FILES = ("train_file", "validation_file", "replay_file", "general_validation_file")
+# Keys that only one objective reads.
+OWN_KEYS = {
+    "masked_tokens": ("mlm_probability", "whole_word_mask"),
+    "span_corruption": ("noise_density", "mean_noise_span_length"),
+}
 
 
 class Data(Section):
@@ -26,12 +34,27 @@ class Data(Section):
     train_file: InputPath
     validation_file: InputPath | None = None
     text_column: str = "text"
+    objective: Literal["auto", "next_token", "masked_tokens", "span_corruption"] = Field(
+        "auto", description="auto: the one for the model's family (decoder, encoder, encoder-decoder)."
+    )
     max_length: int = Field(512, ge=16, description="Length of a training row in tokens.")
     packing: Literal["wrap", "best_fit"] = Field(
         "wrap", description="wrap: one stream cut into rows. best_fit: no document is cut that fits a row."
     )
+    attend_across_documents: bool | None = Field(
+        None,
+        description="Let a token see other documents of its row. Absent: no; for encoders and encoder-decoders with "
+        "wrap yes.",
+    )
+    mlm_probability: float = Field(0.15, gt=0, lt=1, description="masked_tokens: the share of tokens to be told.")
+    whole_word_mask: bool = Field(False, description="masked_tokens: mask all pieces of a word together.")
+    noise_density: float = Field(0.15, gt=0, lt=1, description="span_corruption: the share of tokens taken out.")
+    mean_noise_span_length: float = Field(3.0, ge=1, description="span_corruption: tokens in a span.")
     replay_file: InputPath | None = Field(None, description="General text, mixed in against forgetting.")
     replay_share: float = Field(0.1, ge=0, lt=1, description="Share of all training tokens that is replayed.")
+    general_validation_file: InputPath | None = Field(
+        None, description="General text that is measured along with validation_file, before training too."
+    )
 
     def text_of(self, row: dict[str, Any], where: str) -> str:
         """Return the text of one row.
@@ -66,48 +89,70 @@ class Recipe(StageRecipe):
         """Refuse files whose first row has no text, another tokenizer's tokens, and rows beyond the model's context."""
         from finetune import documents, vocabulary
 
-        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file", "replay_file")}
+        files = {("data", key): getattr(self.data, key) for key in FILES}
         model = self.model.model_name_or_path
         return [
             *first_rows.faults(files, self.data.text_of),
             *documents.faults(files, self.tokenizer or model),
             *documents.context_faults(("data", "max_length"), self.data.max_length, model),
             *vocabulary.faults(("tokenizer",), self.tokenizer, model, has_adapter=self.adapter is not None),
+            *self._objective_faults(),
         ]
+
+    def _objective_faults(self) -> list[Fault]:
+        model, name = self.model.model_name_or_path, str(self.data.objective)
+        config = families.config_of(model)
+        found = []
+        if name == "auto" and config is None:  # not there yet, or on a hub
+            return []
+        if name == "auto" and config is not None:
+            name = objectives.BY_FAMILY[families.family_of(config)]
+        chosen = objectives.named(name)
+        if config is not None and (family := families.family_of(config)) != chosen.FAMILY:
+            what = f"{model} is {families.NAMES[family]}, and {name} is for {families.NAMES[chosen.FAMILY]}"
+            found.append(Fault(("data", "objective"), what, f"write {objectives.BY_FAMILY[family]}, or leave it out"))
+        for other, keys in OWN_KEYS.items():
+            if other != name:
+                written = [key for key in keys if key in self.data.model_fields_set]
+                found += [
+                    Fault(("data", key), f"{name} has no {key}, which is {other}'s", "leave it out") for key in written
+                ]
+        return [*found, *chosen.faults(self.data, config)]
 
 
 def run(recipe: Recipe) -> None:
     """Train on packed documents; write a whole model, or an adapter."""
     from transformers import set_seed
 
-    from finetune import models, packing, vocabulary
-    from finetune.stages.base import causal_loss
+    from finetune import models, vocabulary
+    from finetune.objectives import corpus
     from finetune.training.loop import fit
     from recipes import artifact
 
     with artifact.writing(recipe) as work:
         set_seed(recipe.seed)
-        tokenizer = tokenizer_of(recipe)
-        left_out: Counter[str] = Counter()
-        train = training_rows(recipe, tokenizer, left_out)
-        validation = packed(recipe, tokenizer, recipe.data.validation_file, left_out)
-        loaded = models.load_for(recipe.model)
+        texts = corpus.read(recipe, tokenizer_of(recipe))
+        loaded = models.load_for(recipe.model, corpus.HEADS[texts.objective])
         if recipe.tokenizer:
-            vocabulary.extend(loaded, tokenizer, recipe.tokenizer)
+            vocabulary.extend(loaded, texts.tokenizer, recipe.tokenizer)
         models.add_adapter(loaded, recipe.adapter)
-        work.metrics["train_tokens"] = packing.token_count(train)
-        work.metrics["left_out"] = dict(left_out)
+        work.metrics |= texts.counts
+        learning = texts.learning(loaded.model)
+        check = corpus.Validation(texts, learning, recipe.training.per_device_eval_batch_size)
+        work.metrics |= check.before(loaded.model)
+        training, train = texts.visited(recipe.training, recipe.launch.num_processes)
         work.metrics |= fit(
             loaded.model,
-            recipe.training,
+            training,
             train,
-            validation,
-            loss=causal_loss,
-            collate=packing.collate_tokens,
+            texts.validation,
+            loss=check.loss,
+            collate=learning.collate,
             work=work,
             seed=recipe.seed,
             name="cpt",
             processes=recipe.launch.num_processes,
+            score=check.score if texts.general else None,
         )
         if recipe.adapter:
             work.notes["base"] = models.base_note(loaded.base, recipe.output_dir)
@@ -123,30 +168,17 @@ def tokenizer_of(recipe: Recipe) -> Any:
 
 
 def training_rows(recipe: Recipe, tokenizer: Any, left_out: Counter[str] | None = None) -> Sequence[dict[str, Any]]:
-    """Return the packed rows to train on, replayed ones strewn in."""
-    from data_prep.tokens.packed_rows import Chosen, Joined
+    """Return the rows to train on, replayed ones strewn in."""
+    from finetune.objectives import corpus
 
-    rows = packed(recipe, tokenizer, recipe.data.train_file, left_out)
-    if recipe.data.replay_file is None or recipe.data.replay_share == 0:
-        return rows
-    replay = packed(recipe, tokenizer, recipe.data.replay_file, left_out)
-    wanted = round(len(rows) * recipe.data.replay_share / (1 - recipe.data.replay_share))
-    chooser = random.Random(recipe.seed)
-    return Joined(rows, Chosen(replay, [chooser.randrange(len(replay)) for _ in range(wanted)])) if replay else rows
+    return corpus.read(recipe, tokenizer, left_out, validate=False).train
 
 
-def packed(
-    recipe: Recipe, tokenizer: Any, path: str | None, left_out: Counter[str] | None = None
-) -> Sequence[dict[str, Any]]:
-    """Return the rows of a file of documents, or of a folder of tokens; their order is shuffled by the seed."""
-    from finetune import documents
+def samples(recipe: Recipe, tokenizer: Any, left_out: Counter[str]) -> list[tuple[str, list[int], list[int]]]:
+    """Return title, ids and a mask of what is learned of each training row, for `tuneloop show`."""
+    from finetune.objectives import corpus
 
-    return documents.rows(
-        path,
-        tokenizer,
-        recipe.data.text_of,
-        max_length=recipe.data.max_length,
-        packing=recipe.data.packing,
-        seed=recipe.seed,
-        left_out=Counter() if left_out is None else left_out,
-    )
+    found = []
+    for number, row in enumerate(corpus.read(recipe, tokenizer, left_out, validate=False).train, 1):
+        found += corpus.sample(number, row)
+    return found

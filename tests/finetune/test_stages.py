@@ -253,17 +253,18 @@ def test_replay_has_the_share_asked_for(tiny_model_dir: Path, tmp_path: Path) ->
     tokenizer = models.load_tokenizer(str(tiny_model_dir))
     write_rows(tmp_path / "a.jsonl", [{"text": "The silver fern grows in the rock house. " * 60}])
     write_rows(tmp_path / "b.jsonl", [{"text": "A little dog ran to the pond. " * 60}])
-    recipe = cpt.Recipe(
-        output_dir=str(tmp_path / "out"), model={"model_name_or_path": str(tiny_model_dir)},
-        training={"learning_rate": 1e-3},
-        data={
-            "train_file": str(tmp_path / "a.jsonl"), "replay_file": str(tmp_path / "b.jsonl"), "replay_share": 0.25,
-            "max_length": 16,
-        },
-    )  # fmt: skip
-    own = len(cpt.packed(recipe, tokenizer, recipe.data.train_file))
-    rows = cpt.training_rows(recipe, tokenizer)
-    assert (len(rows) - own) / len(rows) == pytest.approx(0.25, abs=0.01)
+    found = []
+    for replay in (None, str(tmp_path / "b.jsonl")):
+        recipe = cpt.Recipe(
+            output_dir=str(tmp_path / "out"), model={"model_name_or_path": str(tiny_model_dir)},
+            training={"learning_rate": 1e-3},
+            data={
+                "train_file": str(tmp_path / "a.jsonl"), "replay_file": replay, "replay_share": 0.25, "max_length": 16,
+            },
+        )  # fmt: skip
+        found.append(len(cpt.training_rows(recipe, tokenizer)))
+    own, together = found
+    assert (together - own) / together == pytest.approx(0.25, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -38,3 +38,34 @@ def build_tiny_encoder(folder: Path, texts: Iterable[str], *, vocabulary: int = 
     wrapped.save_pretrained(folder)
     assert json.loads((folder / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
     return folder
+
+
+def build_tiny_encoder_decoder(folder: Path, texts: Iterable[str], *, sentinels: int = 20, seed: int = 0) -> Path:
+    """Write a random T5 of about 60,000 parameters and its tokenizer, with sentinels."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(seed)
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    extra = [f"<extra_id_{number}>" for number in range(sentinels)]
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(vocab_size=300, special_tokens=["<pad>", "</s>", "<unk>", *extra], show_progress=False),
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
+        additional_special_tokens=extra,
+    )  # fmt: skip
+    config = T5Config(
+        vocab_size=len(wrapped), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, dropout_rate=0.1,
+        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    return folder
