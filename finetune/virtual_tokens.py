@@ -44,7 +44,9 @@ def _with_vectors(model: Any, trunk: Any, arguments: tuple[Any, ...], named: dic
     named = dict(named)
     if arguments:
         named["input_ids"], arguments = arguments[0], arguments[1:]
-    if "cu_seq_lens_q" in named:
+    positions = named.get("position_ids")
+    bare = positions is not None and named.get("attention_mask") is None
+    if "cu_seq_lens_q" in named or (bare and bool((positions[:, 1:] < positions[:, :-1]).any())):
         raise ValueError("a packed row holds several documents, and prompt tuning's vectors stand before each")
     config = model.peft_config[model.active_adapter]
     count = config.num_virtual_tokens
@@ -56,8 +58,8 @@ def _with_vectors(model: Any, trunk: Any, arguments: tuple[Any, ...], named: dic
     if named.get("attention_mask") is not None and named["attention_mask"].dim() == 2:
         mask = named["attention_mask"]
         named["attention_mask"] = torch.cat([mask.new_ones(rows, count), mask], 1)
-    if named.get("position_ids") is not None:
-        behind = named["position_ids"] + count
+    if positions is not None:
+        behind = positions + count
         start = torch.arange(count, device=behind.device).expand(rows, count)
         named["position_ids"] = torch.cat([start, behind], 1) if first else behind
     if first:
