@@ -45,7 +45,8 @@ def shown(value: Any) -> str:
 
 def words(found: dict[str, Any]) -> list[str]:
     """Return what stands below the table."""
-    shares = ", ".join(f"{key} {share:.0%}" for key, share in found["importances"].items())
+    ranked = sorted(found["importances"].items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{key} {share:.0%}" for key, share in ranked)
     return [
         *found["notes"],
         *([f"How much of the variation each key explains (PED-ANOVA): {shares}."] if shares else []),

@@ -137,9 +137,8 @@ def _place(name: str, value: Any) -> str:
 def _value_faults(recipe: Recipe, name: str, dimension: Dimension, said: set[tuple[str, str]]) -> list[Fault]:
     """Return what is wrong with the ends of a range, or with each choice; what is wrong with all of them, once."""
     found: list[tuple[Key, list[tuple[str, str]]]] = []
-    whole = space.whole_numbers(name, space.target_class(recipe))
     for part, value in _samples(dimension):
-        value = space.number(value, whole) if isinstance(value, float) else value
+        value = space.number(value, whole=True) if isinstance(value, float) else value
         examined = space.target(recipe, {name: value})
         new = [one for one in examined.problems if (one.where, one.what) not in said]
         found.append((part, [_told(one, name, value) for one in new]))

@@ -41,7 +41,7 @@ def run(recipe: Recipe) -> None:
     if recipe.parallel > 1:  # before anything starts threads: each trial gets its share of the cores
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // recipe.parallel)))
     with publish.lock(folder / "sweep"), steps.Runner([base], folder / "logs") as runner:
-        if base.recipe is not None and steps.needs_torch(base.recipe) and steps.processes_of(base.recipe) == 1:
+        if base.recipe is not None and steps.needs_torch(base.recipe) and not steps.launch_of(base.recipe).launched:
             runner.warm_up()
         search = Search(recipe, study.opened(recipe, base))
         search.run()

@@ -66,8 +66,10 @@ def _same_sweep(study: optuna.Study, recipe: Recipe, base: Examined) -> None:
     if before is None:  # new, or killed before this was written
         study.set_user_attr(IDENTITY, now)
         return
-    changed = sorted(name for name in now if before.get(name) != now[name])
+    changed = [name for name in now if before.get(name) != now[name]]
     if changed:
+        if "space" in changed and "recipe" in changed:  # which keys are left to the recipe depends on the space
+            changed.remove("recipe")
         raise UserError(
             recipe.output_dir,
             f"the sweep in this folder was of another {', '.join(changed)}; its trials do not compare with new ones",
@@ -79,8 +81,8 @@ def identity(recipe: Recipe, base: Examined) -> dict[str, str]:
     """Return what makes trials comparable, hashed where it is long."""
     assert base.recipe is not None
     values = provenance.resolved(base.recipe)
-    for key in ("output_dir", "seed"):
-        values.pop(key, None)
+    for name in ("output_dir", "seed", *recipe.space):  # what differs from trial to trial
+        _drop(values, name.split("."))
     parts: dict[str, Any] = {
         "recipe": values,
         "data": artifact.input_hashes(base.recipe),
@@ -88,6 +90,13 @@ def identity(recipe: Recipe, base: Examined) -> dict[str, str]:
     }
     hashed = {name: text_hash(json.dumps(value, sort_keys=True)) for name, value in parts.items()}
     return hashed | {"metric": recipe.metric, "direction": recipe.direction}
+
+
+def _drop(values: Any, key: list[str]) -> None:
+    for part in key[:-1]:
+        values = values.get(part) if isinstance(values, dict) else None
+    if isinstance(values, dict):
+        values.pop(key[-1], None)
 
 
 def sampler(recipe: Recipe, number: int) -> Any:
@@ -115,24 +124,32 @@ def frozen(study: optuna.Study, *names: str) -> list[Any]:
 
 def next_trial(study: optuna.Study, recipe: Recipe, active: set[int]) -> Any:
     """Return the trial to work on next, with its values: one that was cut, else a new one; None when all are begun."""
-    optuna = imported()
+    distributions = space.distributions(recipe.space, space.target_class(recipe))
     cut = next((one for one in frozen(study, "running") if one.number not in active), None)
-    every = study.get_trials(deepcopy=False)
-    number = cut.number if cut else len(every)
-    study.sampler = sampler(recipe, number)
     if cut:
-        trial = optuna.trial.Trial(study, cut._trial_id)
+        trial = imported().trial.Trial(study, cut._trial_id)
     else:
-        waiting = frozen(study, "waiting")
-        if not waiting and number >= recipe.wanted:
-            return None
-        if not waiting and recipe.space and recipe.sampler == "grid":
-            model = space.target_class(recipe)
-            study.enqueue_trial(space.stored(recipe.space, space.grid(recipe.space, model)[number]))
+        if not frozen(study, "waiting"):
+            if len(study.get_trials(deepcopy=False)) >= recipe.wanted:
+                return None
+            # In one step: there is no trial with half of its values, whenever this process is killed.
+            study.enqueue_trial(_drawn(study, recipe, distributions))
         trial = study.ask()
-    for name, distribution in space.distributions(recipe.space, space.target_class(recipe)).items():
+    for name, distribution in distributions.items():
         trial._suggest(name, distribution)
     return trial
+
+
+def _drawn(study: optuna.Study, recipe: Recipe, distributions: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a new trial, drawn in a copy of the study in memory."""
+    every = study.get_trials(deepcopy=False)
+    if not recipe.space:
+        return {}
+    if recipe.sampler == "grid":
+        return space.stored(recipe.space, space.grid(recipe.space, space.target_class(recipe))[len(every)])
+    copy = imported().create_study(direction=recipe.direction, sampler=sampler(recipe, len(every)))
+    copy.add_trials(every)
+    return dict(copy.ask(distributions).params)
 
 
 def intermediate(trial: Any) -> dict[int, float]:

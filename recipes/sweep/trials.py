@@ -68,7 +68,7 @@ class Run:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         _wait_until_free(self.folder)
         environment = dict(os.environ) | self.environment
-        if steps.processes_of(self.recipe) > 1:
+        if steps.launch_of(self.recipe).launched:
             self._launch(environment)
             return
         context = "forkserver" if steps.needs_torch(self.recipe) else steps.LIGHT

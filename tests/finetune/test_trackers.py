@@ -1,5 +1,6 @@
 """Trackers show the rows of log.jsonl and nothing else, also after a cut; what is not installed is said beforehand."""
 
+import importlib.util
 import json
 import sys
 from types import SimpleNamespace
@@ -94,7 +95,7 @@ def test_what_is_not_installed_is_a_fault(tmp_path, monkeypatch):
     (tmp_path / "wandb").mkdir()  # a folder of that name, as an earlier run of wandb leaves it, is no package
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    if trackers._installed("wandb"):
+    if (found := importlib.util.find_spec("wandb")) and found.origin:
         pytest.skip("wandb is installed here")
     key = ("training", "report_to")
     expected = Fault(key, "wandb is not installed", "write: pip install wandb; or take it out of the list")
