@@ -31,6 +31,8 @@ TASKS = {
 }
 HEADS = ["classifier", "score", "qa_outputs"]  # peft trains and saves them for classification tasks
 SHAPE = ("r", "lora_alpha", "use_rslora", "use_dora")
+KEYS_AND_VALUES = {"k_proj", "v_proj", "key", "value", "k_lin", "v_lin", "query_key_value", "qkv_proj"}
+FEEDFORWARD = {"down_proj", "fc2", "wo", "w2", "dense_4h_to_h", "lin2"}
 WRITE = "write target_modules that the model has, or all-linear"
 INITIAL = "initial_adapter"  # A0 and B0 by name, on a model whose first values were taken out of its base
 
@@ -94,6 +96,8 @@ def _fresh(loaded: Loaded, adapter: Adapter) -> Any:
     """Return the model with a new adapter on it."""
     from peft import get_peft_model
 
+    if adapter.peft_type == "ia3" and adapter.target_modules == "all-linear":
+        adapter = adapter.model_copy(update=_ia3_modules(loaded.model))
     if adapter.layers_to_transform and adapter.target_modules == "all-linear":
         adapter = adapter.model_copy(update={"target_modules": _linear_names(loaded.model)})
     config = peft_config(_with_new_modules(adapter, loaded), TASKS[loaded.head], loaded.base, _token_rows(loaded))
@@ -113,6 +117,20 @@ def _linear_names(model: Any) -> list[str]:
     """Return the last parts of the names of all linear layers but the head: peft picks layers only from a list."""
     names = [name for name, module in model.base_model.named_modules() if hasattr(module, "in_features")]
     return sorted({name.rsplit(".", 1)[-1] for name in names})
+
+
+def _ia3_modules(model: Any) -> dict[str, Any]:
+    """Return what IA³ scales, as its authors do (keys, values, what enters the last matrix of the feed-forward).
+
+    peft has a table by architecture; one that is not in it is looked at by the names of its layers.
+    """
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as TABLE
+
+    if model.config.model_type in TABLE:
+        return {}
+    names = set(_linear_names(model))
+    inner = sorted(names & FEEDFORWARD)
+    return {"target_modules": sorted(names & KEYS_AND_VALUES) + inner, "feedforward_modules": inner} if inner else {}
 
 
 def _with_new_modules(adapter: Adapter, loaded: Loaded) -> Adapter:

@@ -322,3 +322,18 @@ training: {{learning_rate: 1e-4, optim: adamw_8bits}}
         "these",
         f"{place}:13: training.optim: there is no optimiser adamw_8bits; did you mean adamw_8bit?",
     ]
+
+
+def test_ia3_finds_its_modules_where_peft_has_no_table() -> None:
+    from transformers import Olmo2Config, Olmo2ForCausalLM
+
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = Olmo2ForCausalLM(Olmo2Config(vocab_size=300, **shape))
+    loaded = models.Loaded(model, None, torch.device("cpu"), "base", None)
+    models.add_adapter(loaded, Adapter(peft_type="ia3"))
+    trained = {name.split("layers.")[1] for name, one in loaded.model.named_parameters() if one.requires_grad}
+    places = ("self_attn.k_proj", "self_attn.v_proj", "mlp.down_proj")
+    assert trained == {f"{layer}.{place}.ia3_l.default" for layer in (0, 1) for place in places}
+    # Keys and values are scaled where they come out, the feed-forward where it goes in.
+    sizes = {name: one.numel() for name, one in loaded.model.named_parameters() if one.requires_grad}
+    assert sorted(set(sizes.values())) == [32, 64]
