@@ -1,9 +1,11 @@
 """Adapters: put on, gone on with, carried over to another head, and written so that they load on the original base.
 
 PiSSA and OLoRA take the adapter's first values out of the base's weights, LoftQ makes up for what quantisation lost.
-peft writes such an adapter as it is, and on the original base it is silently a wrong model. Here the first values A0,
-B0 are kept while training lasts, and what is written is the difference B A - B0 A0: plain LoRA of twice the rank on the
-base as it lies on disk. The first values depend on the base and the seed alone, so a resumed run makes the same ones.
+peft writes such an adapter as it is, and takes the base apart anew when it is loaded: with pissa_niter_N into other
+parts, a second adapter on the same base meets a changed one, and switched off it leaves another model than the base.
+Here the first values A0, B0 are kept while training lasts, and what is written is the difference B A - B0 A0: plain
+LoRA of twice the rank on the base as it lies on disk. The first values depend on the base and the seed alone, so a
+resumed run makes the same ones.
 """
 
 from __future__ import annotations
