@@ -1,4 +1,4 @@
-"""The trackers that `training.report_to` may name, and whether they are installed (they are in finetune/trackers.py)."""
+"""The trackers that `training.report_to` may name, and whether they are installed; at work in finetune/trackers.py."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ names them, as the command line loads a stage.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -40,33 +41,26 @@ class Choice:
             threshold=training.early_stopping_threshold,
         )
 
-    def better(self, value: float, than: float) -> bool:
-        """Return whether one value is better than another; what is no number is never better."""
-        return value > than if self.greater else value < than
-
 
 def best(history: Iterable[dict[str, Any]], choice: Choice) -> tuple[int, float] | None:
-    """Return step and value of the best validation; of equal ones the first."""
-    found: tuple[int, float] | None = None
-    for row in history:
-        value = row.get(choice.key)
-        if value is not None and value == value and (found is None or choice.better(value, found[1])):
-            found = int(row["step"]), float(value)
-    return found
+    """Return step and value of the best validation; of equal ones the first, and never one that is no number."""
+    found = [(int(row["step"]), float(row[choice.key])) for row in history if row.get(choice.key) is not None]
+    numbers = [one for one in found if not math.isnan(one[1])]
+    if not numbers:
+        return None
+    return max(numbers, key=lambda one: one[1]) if choice.greater else min(numbers, key=lambda one: one[1])
 
 
 def waited(history: Iterable[dict[str, Any]], choice: Choice) -> int:
     """Return how many validations have passed since one was better by more than the threshold."""
-    count, reached = 0, None
+    count, reached = 0, -math.inf
     for row in history:
-        value = row.get(choice.key)
-        if value is None:
-            continue
-        gain = None if reached is None else (value - reached if choice.greater else reached - value)
-        if value == value and (gain is None or gain > choice.threshold):
-            count, reached = 0, value
-        else:
-            count += 1
+        if row.get(choice.key) is not None:
+            value = float(row[choice.key]) * (1 if choice.greater else -1)
+            if value - reached > choice.threshold:  # never so for what is no number
+                count, reached = 0, value
+            else:
+                count += 1
     return count
 
 

@@ -18,6 +18,7 @@ from finetune.models import load
 from finetune.stages.sft import answer_loss
 from finetune.training import loop as trainer
 from finetune.training import saving
+from finetune.training.stage_trainer import document_length
 from recipes.errors import UserError
 from recipes.sections import Training
 
@@ -284,4 +285,4 @@ def test_tokens_are_counted(tiny_model_dir: Path, tmp_path: Path) -> None:
 def test_the_length_of_documents_is_weighted_by_their_tokens() -> None:
     packed = {"input_ids": [5] * 10, "starts": [0, 2, 6]}  # documents of 2, 4 and 4 tokens
     plain = {"input_ids": [5] * 20}
-    assert trainer.document_length([packed, plain]) == pytest.approx((4 + 16 + 16 + 400) / 30)
+    assert document_length([packed, plain]) == pytest.approx((4 + 16 + 16 + 400) / 30)
