@@ -45,7 +45,12 @@ def run(recipe: Recipe) -> None:
             runner.warm_up()
         search = Search(recipe, study.opened(recipe, base))
         search.run()
-    report.write(comparison.compare(recipe, search.study), folder, recipe)
+    found = comparison.compare(recipe, search.study)
+    report.write(found, folder, recipe)
+    if found["best"] is None:
+        error = UserError(str(folder), "no trial came to its end", "look at the remarks in the table, and at logs/")
+        error.code = 1
+        raise error
 
 
 def _first(recipe: Recipe) -> dict[str, Any]:

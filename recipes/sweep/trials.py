@@ -107,10 +107,15 @@ class Run:
         """
         code = self.process.returncode if isinstance(self.process, subprocess.Popen) else self.process.exitcode
         said = self._said()
-        if code == 0:
-            return ""
-        error = steps.failure(self.folder.name, steps.End(code, said), self.log)
-        return "; ".join(f"{one[1]} ({one[0]})" for one in said) if said else error.what
+        if code in (steps.INTERRUPTED, -signal.SIGINT):
+            raise KeyboardInterrupt
+        if said:
+            return "; ".join(f"{what} ({where})" for where, what, _ in said)
+        if code == -signal.SIGKILL:
+            return "killed (signal 9; without a kill of yours: out of memory)"
+        if code:
+            return f"died (signal {-code})" if code < 0 else steps.last_line(self.log) or f"exit code {code}"
+        return ""
 
     def _said(self) -> list[list[str]]:
         if self.hear is not None:

@@ -20,7 +20,7 @@ class Knobs(Section):
     steps: int = Field(4, ge=1)
     seconds: float = 0.0
     modules: list[str] | None = None
-    fails: Literal["", "memory", "nan", "kill"] = ""
+    fails: Literal["", "memory", "nan", "kill", "bug"] = ""
 
 class Recipe(StageRecipe):
     stage: Literal["hill"] = "hill"
@@ -40,8 +40,12 @@ def run(recipe: Recipe) -> None:
     from recipes import artifact
     from recipes.errors import UserError
     with artifact.writing(recipe) as work:
-        if recipe.training.fails == "memory" or (recipe.training.fails == "kill" and recipe.training.r == 1):
+        if recipe.training.fails == "memory":
             raise UserError("hill, step 2", "out of memory: 3.1 of 3 GB", "lower r")
+        if recipe.training.fails == "kill":
+            os.kill(os.getpid(), 9)
+        if recipe.training.fails == "bug":
+            raise KeyError("oops")
         mark = work.scratch / "step"
         done = int(mark.read_text()) if mark.exists() else 0
         log = work.path / "log.jsonl"

@@ -145,13 +145,15 @@ def test_seeds_alone_give_one_recipe_its_error_bars(here, tuneloop):
 
 
 def test_a_failed_trial_is_kept_with_its_reason_and_the_sweep_goes_on(here, tuneloop):
-    sweep(space={"training.fails": {"choices": ["memory", "", "nan"]}}, sampler="grid")
+    sweep(space={"training.fails": {"choices": ["memory", "", "nan", "kill", "bug"]}}, sampler="grid")
     result = tuneloop("sweep", "sweep.yaml")
     assert result.returncode == 0, result.stderr
     rows = by_trial(found())
-    assert [rows[number]["state"] for number in range(3)] == ["fail", "complete", "fail"]
+    assert [rows[number]["state"] for number in range(5)] == ["fail", "complete", "fail", "fail", "fail"]
     assert rows[0]["reason"] == "out of memory: 3.1 of 3 GB (hill, step 2)"
     assert rows[2]["reason"] == "its eval_loss is nan"
+    assert rows[3]["reason"] == "killed (signal 9; without a kill of yours: out of memory)"
+    assert rows[4]["reason"] == "KeyError: 'oops'"
     assert found()["best"] == 1
     assert "failed: out of memory: 3.1 of 3 GB (hill, step 2)" in result.stdout
     assert tuneloop("sweep", "sweep.yaml").returncode == 0 and len(executed()) == 2 * 4  # failures are not tried again
@@ -175,6 +177,14 @@ def test_nothing_works_at_all(here, tuneloop):
         "put that right, remove this folder and run the sweep again\n"
     )
     assert len(stored()) == 3
+
+
+def test_no_trial_came_to_its_end(here, tuneloop):
+    sweep(space={"training.r": {"choices": [2, 4]}}, sampler="grid", fixed={"training.fails": "memory"})
+    result = tuneloop("sweep", "sweep.yaml")
+    said = "runs/sweep: no trial came to its end; look at the remarks in the table, and at logs/\n"
+    assert (result.returncode, result.stderr) == (1, said)
+    assert result.stdout.count("out of memory") >= 2 and not Path("runs/sweep/best.yaml").exists()
 
 
 def test_an_unknown_metric_names_those_there_are(here, tuneloop):

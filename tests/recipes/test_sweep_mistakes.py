@@ -49,8 +49,8 @@ trials: 4
         "sweep.yaml:11: space.training.eval_steps.choices.1: 'two' is not a whole number; write 0",
         "sweep.yaml:11: space.training.eval_steps.choices.2: -1 is not at least 0; write a number at least 0",
         "sweep.yaml:12: space.training.steps.low: low 9 is not below high 3; write the smaller one first",
-        "sweep.yaml:13: space.training.fails.low: 1 is none of the possible values; one of , memory, nan, kill",
-        "sweep.yaml:13: space.training.fails.high: 2 is none of the possible values; one of , memory, nan, kill",
+        "sweep.yaml:13: space.training.fails.low: 1 is none of the possible values; one of , memory, nan, kill, bug",
+        "sweep.yaml:13: space.training.fails.high: 2 is none of the possible values; one of , memory, nan, kill, bug",
         "sweep.yaml:14: space.training.modules.choices.2: 'a' is not a list; write [a]",
         "sweep.yaml:15: space.output_dir: `output_dir` is not for a trial to set; "
         "leave it out: each trial has a folder of its own below the sweep's output_dir",
