@@ -59,10 +59,11 @@ def parameter_groups(model: Any, arguments: TrainingArguments) -> list[dict[str,
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             faster = ratio is not None and ".lora_B." in name
-            groups.setdefault((name in decayed, faster), []).append(parameter)
+            groups.setdefault((faster, name not in decayed), []).append(parameter)
     found = []
-    for (decays, faster), parameters in sorted(groups.items(), reverse=True):
-        group = {"params": parameters, "weight_decay": arguments.weight_decay if decays else 0.0}
+    # The first group's learning rate is the one that is logged.
+    for (faster, still), parameters in sorted(groups.items()):
+        group = {"params": parameters, "weight_decay": 0.0 if still else arguments.weight_decay}
         if faster:
             group["lr"] = arguments.learning_rate * ratio
         found.append(group)
