@@ -13,5 +13,5 @@ surroundings.quiet()
 gc.disable()
 for name in ("torch", "transformers", "transformers.trainer", "transformers.models.auto.modeling_auto", "peft"):
     importlib.import_module(name)
-gc.freeze()  # no step looks at these objects again, nor copies their pages by counting references to them
+gc.freeze()  # no step looks at these objects again, nor copies the pages with the collector's marks on them
 gc.enable()

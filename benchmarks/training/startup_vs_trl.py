@@ -2,11 +2,11 @@
 
     python benchmarks/training/startup_vs_trl.py [MODEL] [--llamafactory-cli PATH] [--rounds 3]
 
-The same model and the same 400 conversations of like length, read and tokenised anew each time; LoRA on all linear layers. Each
-command runs as a user types it. A hook that Python itself imports (first_step/sitecustomize.py) notes the clock after
-the first step of an optimiser and ends the process. Printed are seconds on the clock up to then, CPU seconds of all
-processes that the command started, and modules imported. TRL is told to work on a CPU in fp32 without checkpointing
-(at its defaults it ends in an error here). Target: at most half of each peer's.
+The same model and the same 400 conversations of like length, read and tokenised anew each time; LoRA on all linear
+layers. Each command runs as a user types it. A hook that Python itself imports (first_step/sitecustomize.py) notes the
+clock after the first step of an optimiser and ends the process. Printed are seconds on the clock up to then, CPU
+seconds of all processes that the command started, and modules imported. TRL is told to work on a CPU in fp32 without
+checkpointing (at its defaults it ends in an error here). Target: at most half of each peer's.
 """
 
 from __future__ import annotations
