@@ -279,30 +279,8 @@ def loss(model: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
     """Summed cross-entropy (nats) of the hidden tokens, and how many of them were the model's first choice."""
     from torch.nn.functional import cross_entropy
 
+    from finetune.objectives.targets import target_logits
+
     logits = target_logits(model, batch).float()
     right = (logits.detach().argmax(-1) == batch["target_ids"]).sum()
     return cross_entropy(logits, batch["target_ids"], reduction="sum"), {"accuracy": right}
-
-
-def target_logits(model: Any, batch: Batch) -> Any:
-    """Return logits (N, V) of the tokens to be told alone: most of a row needs no product with the whole vocabulary.
-
-    The trunk's output is cut down to them before the model's own head sees it.
-    """
-    from finetune.attention import base_of
-
-    base = base_of(model)
-    trunk = getattr(base, base.base_model_prefix)
-
-    def only_targets(module: Any, inputs: Any, output: Any) -> Any:
-        hidden = output.last_hidden_state
-        output.last_hidden_state = hidden.flatten(0, 1)[batch["target_index"]][None]
-        return output
-
-    hook = trunk.register_forward_hook(only_targets)
-    names = {"target_index", "target_ids", "count", "tokens"}
-    try:
-        logits = model(**{name: value for name, value in batch.items() if name not in names}).logits
-    finally:
-        hook.remove()
-    return logits[0]

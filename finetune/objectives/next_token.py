@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from finetune.documents import Documents
 
 FAMILY = "decoder"
-INPUTS = ("input_ids", "position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
 
 
 def faults(data: Any, config: dict[str, Any] | None) -> list[Fault]:
@@ -50,7 +49,9 @@ def _as_one_text(rows: Sequence[Row]) -> Batch:
 
 def loss(model: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
     """Summed cross-entropy (nats) of the next tokens; there is nothing else to report."""
-    from finetune.losses import next_token_loss
+    from torch.nn.functional import cross_entropy
 
-    logits = model(**{name: batch[name] for name in INPUTS if name in batch}, use_cache=False).logits
-    return next_token_loss(logits, batch["labels"]), {}
+    from finetune.objectives.targets import target_logits
+
+    logits = target_logits(model, batch, use_cache=False).float()
+    return cross_entropy(logits, batch["target_ids"], reduction="sum"), {}

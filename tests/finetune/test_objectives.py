@@ -18,6 +18,7 @@ from finetune import models
 from finetune.losses import next_token_loss
 from finetune.objectives import corpus, encoder_decoder, masked_tokens, next_token, span_corruption
 from finetune.objectives.noise import Visits
+from finetune.objectives.targets import target_logits
 from finetune.stages import cpt
 from recipes import artifact
 from recipes.errors import UserError
@@ -171,7 +172,7 @@ def test_only_hidden_tokens_go_through_the_head_and_padding_changes_nothing(
     batch = masked_tokens.padded(rows, 0)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     with torch.no_grad():
-        ours = masked_tokens.target_logits(loaded.model, batch)
+        ours = target_logits(loaded.model, batch)
         whole = loaded.model(**inputs).logits.flatten(0, 1)
         torch.testing.assert_close(ours, whole[batch["target_index"]], rtol=1e-5, atol=1e-5)
         expected = total = 0.0
