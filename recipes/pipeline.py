@@ -74,6 +74,10 @@ def _examine_steps(whole: Examined, paths: list[str], overrides: Sequence[str]) 
         if examined.stage and examined.stage.name == NAME:
             where = whole.source.where(("steps", index))
             whole.problems.append(UserError(where, f"{path} is a pipeline itself", "list its steps here"))
+        elif examined.stage and not examined.stage.makes_result:
+            where = whole.source.where(("steps", index))
+            what = f"{path} is no step: stage {examined.stage.name} makes no result of its own"
+            whole.problems.append(UserError(where, what, "start it by itself, before or after the pipeline"))
         found.append(examined)
     return found
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
-from finetune import memory, out_of_memory, trackers
+from finetune import curves, memory, out_of_memory, trackers
 from finetune.freezing import trainable_parameters
 from finetune.training import saving, selection
 from finetune.training.arguments import arguments, planned_steps
@@ -115,6 +115,8 @@ def _attempt(job: Job, training: Training) -> dict[str, float]:
         if (handle := getattr(trainer, "neftune_hook_handle", None)) is not None:
             handle.remove()  # an attempt that failed has left it
     job.work.metrics["steps"] = trainer.state.global_step
+    if job.work.main:
+        job.work.volatile |= curves.write(job.work.path / "log.jsonl", job.work.path, job.name)
     return metrics
 
 

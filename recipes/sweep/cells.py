@@ -21,7 +21,7 @@ def columns(found: dict[str, Any]) -> list[str]:
 
 def cells(row: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """Return a row of the table as texts."""
-    around = f" ± {number((row['high'] - row['low']) / 2)}" if row["low"] is not None else ""
+    around = f" ± {(row['high'] - row['low']) / 2:.2g}" if row["low"] is not None else ""
     mean = number(row["mean"]) + around
     tried = [shown(row["values"].get(key)) for key in found["keys"]]
     compared = [f"{row['difference']:+.3g}" if row["difference"] is not None else ""]

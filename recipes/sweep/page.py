@@ -10,8 +10,8 @@ from recipes.sweep.cells import cells, columns, number, shown, words
 
 STYLE = """body{font:14px/1.5 system-ui,sans-serif;color:#1c2430;max-width:1000px;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;width:100%}th,td{text-align:right;padding:.25rem .6rem;border-bottom:1px solid #dfe4ea}
-th{color:#5d6875;font-weight:600}td:nth-child(2),th:nth-child(2){text-align:left}tr.best{background:#eef6ff}
-tr.pruned,tr.fail,tr.running{color:#5d6875}.note{color:#5d6875}svg{vertical-align:middle}td.reason{text-align:left}"""
+th{color:#5d6875;font-weight:600}td{white-space:nowrap}td:nth-child(2),th:nth-child(2){text-align:left}tr.best{background:#eef6ff}
+tr.pruned,tr.fail,tr.running{color:#5d6875}.note{color:#5d6875}svg{vertical-align:middle}td.reason{text-align:left;white-space:normal}"""
 COLOUR = "#0072b2"
 
 
@@ -87,5 +87,5 @@ def _scatter(key: str, found: dict[str, Any]) -> str:
         f'<path d="M30 25V160H290" fill="none" stroke="#dfe4ea"/>{"".join(points)}'
         f'<text x="36" y="176" {soft}>{escape(shown(names[0]))}</text>'
         f'<text x="285" y="176" text-anchor="end" {soft}>{escape(shown(names[-1]))}</text>'
-        f'<text x="34" y="24" {soft}>{number(high)}</text><text x="34" y="156" {soft}>{number(low)}</text></svg>'
+        f'<text x="34" y="33" {soft}>{number(high)}</text><text x="34" y="156" {soft}>{number(low)}</text></svg>'
     )

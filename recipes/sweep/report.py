@@ -23,7 +23,7 @@ JSON, MARKDOWN, HTML, BEST = "sweep.json", "table.md", "table.html", "best.yaml"
 def outcome(recipe: Recipe, values: Sequence[float]) -> str:
     """Return what came out of a trial, in words."""
     limits = student.interval(values)
-    around = f" ± {number((limits[1] - limits[0]) / 2)} ({len(values)} seeds)" if limits else ""
+    around = f" ± {(limits[1] - limits[0]) / 2:.2g} ({len(values)} seeds)" if limits else ""
     return f"{recipe.metric} {number(sum(values) / len(values))}{around}"
 
 

@@ -80,6 +80,7 @@ class Slot:
     seed: int = NO_SEED
     first: int = NO_SEED
     results: dict[int, float] = field(default_factory=dict)
+    read: int = 0  # bytes of the log that have been looked at
     began: float = field(default_factory=time.monotonic)
 
 
@@ -198,6 +199,10 @@ class Search:
         if self.recipe.pruner == "none":
             return False
         assert slot.run is not None
+        size = trials.log_size(slot.run.folder)
+        if size == slot.read:
+            return False
+        slot.read = size
         known = study.intermediate(slot.trial)
         metric = self.recipe.metric
         for row in trials.rows(slot.run.folder):

@@ -173,6 +173,13 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return []
 
 
+def log_size(folder: Path) -> int:
+    """Return how long the log of a trial at work is, in bytes."""
+    with suppress(FileNotFoundError):
+        return (partial_of(folder) / LOG).stat().st_size
+    return 0
+
+
 def metric_of(folder: Path, metric: str) -> float | None:
     """Return a metric of a result: from its manifest, else the last row of its log that has it; None without one."""
     manifest = artifact.read(folder)

@@ -58,6 +58,15 @@ def logged(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+def shown(folder):
+    """Return the training loss that TensorBoard's own reader finds in a result."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    read = EventAccumulator(str(folder / "tensorboard"))
+    read.Reload()
+    return [(one.step, pytest.approx(one.value, rel=1e-6)) for one in read.Scalars("train/loss")]
+
+
 def test_a_sweep_killed_in_a_training_goes_on_and_comes_to_the_same(here):
     command = [sys.executable, "-m", "recipes.run", "sweep", "sweep.yaml"]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -83,6 +92,12 @@ def test_a_sweep_killed_in_a_training_goes_on_and_comes_to_the_same(here):
     alone = artifact.read("runs/sft")
     assert alone.content == first.content
     assert alone.metrics["eval_loss"] == first.metrics["eval_loss"]
+    for manifest in (alone, first):
+        assert {"curves.png", "curves.html", "log.jsonl"} <= set(manifest.volatile)
+        assert any(name.startswith("tensorboard/") for name in manifest.volatile)
+        assert shown(manifest.folder) == [
+            (row["step"], row["loss"]) for row in logged(manifest.folder) if "loss" in row
+        ]
     for row, other in zip(logged(Path("runs/sft")), logged(Path("runs/sweep/trials/000")), strict=True):
         assert {key: row[key] for key in row if "second" not in key} == {
             key: other[key] for key in other if "second" not in key

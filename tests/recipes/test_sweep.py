@@ -225,6 +225,16 @@ def test_a_bad_trial_is_stopped_by_its_validations(here, tuneloop):
     assert Path("k/trials/001.partial/log.jsonl").exists()
 
 
+def test_hyperband_stops_some_and_finishes_some(here, tuneloop):
+    fixed = {"training.eval_steps": 1, "training.steps": 9, "training.seconds": 0.03}
+    sweep(space=RATE, trials=6, sampler="random", fixed=fixed, pruner="hyperband")
+    result = tuneloop("sweep", "sweep.yaml")
+    assert result.returncode == 0, result.stderr
+    states = [row["state"] for row in found()["rows"]]
+    assert set(states) == {"complete", "pruned"} and len(states) == 6
+    assert len(executed()) < 6 * 9
+
+
 def test_trials_side_by_side_take_turns_on_the_devices(here, tuneloop, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     sweep(space=RANK, trials=4, sampler="random", parallel=2, fixed={"training.seconds": 0.05})
@@ -286,6 +296,8 @@ def test_an_interrupt_is_one_line_and_leaves_no_trial_behind(here, tuneloop, hee
     while not Path("runs/sweep/trials/000.partial/log.jsonl").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    second = tuneloop("sweep", "sweep.yaml")
+    assert second.returncode == 2 and f"another run (process {run.pid}) is writing this folder now" in second.stderr
     os.killpg(run.pid, signal.SIGINT)
     _, error = run.communicate(timeout=30)
     assert (run.returncode, error) == (130, "\nstopped; run the same command to go on\n")

@@ -108,6 +108,17 @@ def test_a_pipeline_is_no_target(here, tuneloop):
     assert said.endswith("recipe: stage pipeline makes no result of its own; name the recipe of one step")
 
 
+def test_a_sweep_is_no_step_of_a_pipeline(here, tuneloop):
+    sweep(space={"training.r": {"choices": [1, 2]}})
+    Path("all.yaml").write_text("stage: pipeline\noutput_dir: runs\nsteps:\n- hill.yaml\n- sweep.yaml\n")
+    result = tuneloop("run", "all.yaml")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "all.yaml:5: steps.1: sweep.yaml is no step: stage sweep makes no result of its own; "
+        "start it by itself, before or after the pipeline\n",
+    )
+
+
 def test_a_recipe_that_is_no_sweep(here, tuneloop):
     result = tuneloop("sweep", "hill.yaml")
     assert (result.returncode, result.stderr) == (
