@@ -181,7 +181,9 @@ def _classes(head: Head, source: str, labels: list[str] | None, multi_label: boo
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a whole model or an adapter, and the tokenizer with its template, into `folder`."""
-    model.save_pretrained(folder, safe_serialization=True, **adapters.saving_arguments(model))
+    gathered = getattr(model, "gathered_weights", None)  # of a model whose processes have each trained a shard
+    whole = {} if gathered is None else {"state_dict": gathered}
+    model.save_pretrained(folder, safe_serialization=True, **whole, **adapters.saving_arguments(model))
     tokenizer.save_pretrained(folder)
     config = folder / ADAPTER_CONFIG
     if config.exists():

@@ -76,6 +76,12 @@ def is_metric(name: str) -> bool:
     return name.isidentifier() and exists(f"{METRICS}.{name}")
 
 
+def compares_texts(name: str) -> bool:
+    """Return whether a metric reads texts and the references of each."""
+    columns = import_module(f"{METRICS}.{name}").COLUMNS
+    return bool(columns.get("predictions") == "string" and isinstance(columns.get("references"), list))
+
+
 def faults(key: Key, names: Sequence[str]) -> list[Fault]:
     """Return a fault for each name that no metric has."""
     metrics = import_module(METRICS) if names else None

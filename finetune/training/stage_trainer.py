@@ -194,6 +194,12 @@ class StageTrainer(Trainer):
         self._tokens += values["tokens"]
         self._tokens_logged = int(self.accelerator.gather(self._tokens[None]).sum())
 
+    def gather_weights(self) -> None:
+        """Leave whole weights, where each process has trained a shard, for `models.save` to write."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            model = self.accelerator.unwrap_model(self.model)
+            model.gathered_weights = self.accelerator.get_state_dict(self.model_wrapped)
+
     def load_best(self) -> dict[str, float]:
         """Take the weights of the best checkpoint; return its row of the history.
 
