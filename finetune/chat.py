@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from finetune import chat_templates
@@ -47,7 +48,7 @@ def render(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt
     if add_generation_prompt:
         text = template.prompt(marked)
     ((ids, mask),) = encode(tokenizer, [(text, spans)])
-    return Rendered(list(ids), mask)
+    return Rendered(list(ids), list(mask))
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
@@ -59,7 +60,7 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     return list(ids)
 
 
-def encode(tokenizer: Any, texts: Iterable[tuple[str, Sequence[Span]]]) -> list[tuple[list[int], list[int]]]:
+def encode(tokenizer: Any, texts: Iterable[tuple[str, Sequence[Span]]]) -> list[tuple[list[int], bytes]]:
     """Return ids, and 1 for each token that has characters in a span, of texts that a template has written."""
     texts = list(texts)
     backend = tokenizer.backend_tokenizer
@@ -74,11 +75,11 @@ def encode(tokenizer: Any, texts: Iterable[tuple[str, Sequence[Span]]]) -> list[
             found.append(_encode_pieces(tokenizer, text, spans))
         else:
             encoding = next(encoded)
-            found.append((encoding.ids, _mask(encoding, text, spans)))
+            found.append((encoding.ids, _mask(encoding, spans)))
     return found
 
 
-def _mask(encoding: Any, text: str, spans: Sequence[Span]) -> list[int]:
+def _mask(encoding: Any, spans: Sequence[Span]) -> bytes:
     """Return the mask of a text without marks: a span's first and last token are looked up, not searched for here."""
     mask = bytearray(len(encoding.ids))
     for start, end in spans:
@@ -92,14 +93,14 @@ def _mask(encoding: Any, text: str, spans: Sequence[Span]) -> list[int]:
         if offsets_needed:  # a letter of several tokens, or one that the tokenizer drops
             return _overlapping(encoding.offsets, spans)
         mask[first:behind] = b"\1" * (behind - first)
-    return list(mask)
+    return bytes(mask)
 
 
-def _overlapping(offsets: Sequence[Span], spans: Sequence[Span]) -> list[int]:
-    return [int(any(begin < end and stop > start for start, end in spans)) for begin, stop in offsets]
+def _overlapping(offsets: Sequence[Span], spans: Sequence[Span]) -> bytes:
+    return bytes(any(begin < end and stop > start for start, end in spans) for begin, stop in offsets)
 
 
-def _encode_pieces(tokenizer: Any, text: str, spans: Sequence[Span]) -> tuple[list[int], list[int]]:
+def _encode_pieces(tokenizer: Any, text: str, spans: Sequence[Span]) -> tuple[list[int], bytes]:
     """Encode a text piece by piece: what stands between marks must not become the control token that it spells."""
     ids: list[int] = []
     offsets: list[Span] = []
@@ -192,3 +193,12 @@ def require_end(tokenizer: Any) -> None:
             "its chat template ends an answer with no special token that the loss counts, so the model would not stop",
             "end an answer with {{ eos_token }} within the {% generation %} tags, or write model.chat_template: plain",
         )
+
+
+def save_ends(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write generation_config.json with what ends an answer, beside an adapter too: every server stops there."""
+    from copy import deepcopy
+
+    settings = deepcopy(model.generation_config)
+    settings.eos_token_id = end_ids(tokenizer)
+    settings.save_pretrained(folder)

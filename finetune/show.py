@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from importlib import import_module
 from typing import Any
 
 from recipes.errors import UserError
 
 GREEN, GREY, BOLD, OFF = "\033[32m", "\033[90m", "\033[1m", "\033[0m"
 SHOWN = 3
+Sample = tuple[str, list[int], list[int]]  # title, ids, and 1 where the loss counts one
 
 
 def main(recipe: Any, path: str) -> None:
@@ -23,10 +25,16 @@ def main(recipe: Any, path: str) -> None:
     """
     from finetune import models
 
-    own = models.base_of(recipe.model.model_name_or_path)[1] or recipe.model.model_name_or_path
-    tokenizer = models.load_tokenizer(getattr(recipe, "tokenizer", None) or own)
+    if getattr(recipe, "tokenizer", None):
+        tokenizer = models.load_tokenizer(recipe.tokenizer)
+    elif hasattr(recipe, "model"):
+        tokenizer = models.tokenizer_of(recipe.model)
+    else:
+        raise UserError(
+            path, f"stage {recipe.stage} has no model whose tokens could be shown", "show a training recipe"
+        )
     left_out: Counter[str] = Counter()
-    samples, total = collect(recipe, tokenizer, left_out)
+    samples = collect(recipe, tokenizer, left_out)
     if not samples:
         raise UserError(
             path, "no rows are left to train on", f"left out: {dict(left_out) or 'nothing; the file is empty'}"
@@ -37,46 +45,29 @@ def main(recipe: Any, path: str) -> None:
         print(paint.tokens(tokenizer, ids, mask), end="\n\n")
     counted = sum(sum(mask) for _, _, mask in samples)
     tokens = sum(len(mask) for _, _, mask in samples)
-    print(f"{total} rows, {tokens} tokens, {counted / max(1, tokens):.1%} of them learned (in [brackets] / green)")
+    print(
+        f"{len(samples)} rows, {tokens} tokens, {counted / max(1, tokens):.1%} of them learned (in [brackets] / green)"
+    )
     for reason, count in left_out.items():
         print(f"left out: {count} rows, {reason}")
     for warning in warnings(tokenizer, samples):
         print(paint.title(f"look here: {warning}"))
 
 
-def collect(recipe: Any, tokenizer: Any, left_out: Counter[str]) -> tuple[list[tuple[str, list[int], list[int]]], int]:
-    """Return all samples of a recipe as (title, ids, mask), and the number of rows."""
-    samples: list[tuple[str, list[int], list[int]]] = []
-    if recipe.stage == "cpt":
-        from finetune.stages import cpt
+def collect(recipe: Any, tokenizer: Any, left_out: Counter[str]) -> list[Sample]:
+    """Return all samples of a recipe: what `samples(recipe, tokenizer, left_out)` of its stage says.
 
-        for number, row in enumerate(cpt.training_rows(recipe, tokenizer, left_out), 1):
-            ids = row["input_ids"].tolist()
-            samples.append((f"row {number}", ids, [0] + [1] * (len(ids) - 1)))
-    elif recipe.stage == "sft":
-        from finetune.stages import sft
-
-        for number, row in enumerate(sft.rows(recipe.data, tokenizer, recipe.data.train_file, left_out), 1):
-            samples.append((f"conversation {number}", row["input_ids"], row["mask"]))
-    elif recipe.stage in ("reward", "dpo"):
-        from finetune.stages import reward
-
-        for number, pair in enumerate(reward.pairs(recipe.data, tokenizer, recipe.data.train_file, left_out), 1):
-            for side in ("chosen", "rejected"):
-                start, length = pair["prompt_length"], pair[f"{side}_length"]
-                samples.append((f"pair {number}, {side}", pair[side][:length], [0] * start + [1] * (length - start)))
-    elif recipe.stage == "ppo":
-        from finetune.ppo.prompts import read_prompts
-
-        prompts = read_prompts(recipe.data.train_file, tokenizer, recipe.data.max_prompt_length, left_out)
-        for number, prompt in enumerate(prompts, 1):
-            samples.append((f"prompt {number} (the answer is sampled)", prompt.ids, [0] * len(prompt.ids)))
-    else:
+    Raises:
+        UserError: the stage trains on no rows.
+    """
+    stage = import_module(type(recipe).__module__)
+    if not hasattr(stage, "samples"):
         raise UserError(f"stage {recipe.stage}", "this stage has no rendered samples to show", "show a training recipe")
-    return samples, len(samples)
+    found: list[Sample] = stage.samples(recipe, tokenizer, left_out)
+    return found
 
 
-def warnings(tokenizer: Any, samples: list[tuple[str, list[int], list[int]]]) -> list[str]:
+def warnings(tokenizer: Any, samples: list[Sample]) -> list[str]:
     """Return what is suspicious about the rendered samples."""
     from finetune import chat
 

@@ -143,3 +143,10 @@ def add_reference(model: Any, rows: list[dict[str, Any]], batch_size: int) -> No
             for row, values in zip(chunk, log_probs(model, batch).T.tolist(), strict=True):
                 row["reference"] = values
     model.train(was_training)
+
+
+def samples(recipe: Recipe, tokenizer: Any, left_out: Counter[str]) -> list[tuple[str, list[int], list[int]]]:
+    """Return title, ids and a mask of the answer for both sides of each pair, for `tuneloop show`."""
+    from finetune.stages import reward
+
+    return reward.samples(recipe, tokenizer, left_out)

@@ -225,3 +225,14 @@ def read_data(recipe: Recipe, loaded: Loaded) -> tuple[list[Any], list[Any], dic
             : recipe.data.validation_prompts
         ]
     return train, held_out, dict(left_out)
+
+
+def samples(recipe: Recipe, tokenizer: Any, left_out: Counter[str]) -> list[tuple[str, list[int], list[int]]]:
+    """Return title and ids of each prompt, for `tuneloop show`; its answer is sampled, so nothing of it counts."""
+    from finetune.ppo.prompts import read_prompts
+
+    prompts = read_prompts(recipe.data.train_file, tokenizer, recipe.data.max_prompt_length, left_out)
+    return [
+        (f"prompt {number} (the answer is sampled)", one.ids, [0] * len(one.ids))
+        for number, one in enumerate(prompts, 1)
+    ]

@@ -113,6 +113,16 @@ def score(model: Any, ids: Any, last: Any) -> Any:
     return kept[0][torch.arange(len(last), device=ids.device), last, 0].float()
 
 
+def samples(recipe: Any, tokenizer: Any, left_out: Counter[str]) -> list[tuple[str, list[int], list[int]]]:
+    """Return title, ids and a mask of the answer for both sides of each pair, for `tuneloop show`."""
+    found = []
+    for number, pair in enumerate(pairs(recipe.data, tokenizer, recipe.data.train_file, left_out), 1):
+        for side in ("chosen", "rejected"):
+            start, length = pair["prompt_length"], pair[f"{side}_length"]
+            found.append((f"pair {number}, {side}", pair[side][:length], [0] * start + [1] * (length - start)))
+    return found
+
+
 def pairs(data: Any, tokenizer: Any, path: InputPath | None, left_out: Counter[str]) -> list[dict[str, Any]]:
     """Render a file's pairs to rows of chosen and rejected ids with masks; count in `left_out` what is not used."""
     from data_prep.records import numbered_rows

@@ -1,29 +1,49 @@
 """Supervised fine-tuning on conversations, with LoRA or on all weights.
 
-Only the assistant's tokens count, the end of turn among them (`train_on: assistant`), or all tokens. A conversation
-that is too long is never cut: it is left out, counted, and shown in the manifest. Rows of like length share a batch, or
-with `packing` a row of `max_length` holds several conversations that do not see each other. Leaves out: tool calls.
+Only the assistant's tokens count, the end of turn among them (`train_on`), or all tokens. No answer is ever cut: a
+conversation that is too long is left out, loses its first turns, or ends the run; all of it is counted, shown, and kept
+in the manifest. A batch is one row of conversations that do not see each other, without padding; with `packing` such
+rows are filled beforehand up to `max_length`, by best fit. Leaves out: tool calls.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import chat, first_rows
+from finetune import answer_metrics, conversations, first_rows
+from finetune.answer_metrics import Evaluation
+from finetune.conversations import conversation
+from finetune.row_cache import Rows
 from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
 
 
 class Data(Section):
-    """Conversations: JSONL rows with `messages` (role, content), or with `prompt` and `completion`."""
+    """Conversations: JSONL rows with `messages`, with `prompt` and `completion`, or instructions and questions."""
 
     train_file: InputPath
     validation_file: InputPath | None = None
-    max_length: int = Field(1024, ge=16, description="Conversations of more tokens are left out, and counted.")
-    train_on: Literal["assistant", "all"] = "assistant"
+    max_length: int = Field(1024, ge=16, description="Tokens of the longest conversation, and of a packed row.")
+    too_long: Literal["leave_out", "drop_first_turns", "refuse"] = Field(
+        "leave_out", description="What becomes of a longer one; drop_first_turns keeps the system prompt and the end."
+    )
+    train_on: Literal["assistant", "last_turn", "all"] = Field(
+        "assistant", description="An answer with `weight: 0` or `train: false` never counts."
+    )
+    system_prompt: str | None = Field(None, description="Put before conversations that have none.")
+    special_tokens_in_text: Literal["as_text", "as_tokens", "refuse"] = Field(
+        "as_text", description="A message that spells a special token, such as <|im_end|>: it stays text."
+    )
     packing: bool = Field(False, description="Several conversations in a row of max_length, by best fit; none is cut.")
+
+    def settings(self) -> conversations.Settings:
+        """Return what becomes of a conversation."""
+        names = ("max_length", "train_on", "system_prompt", "too_long", "special_tokens_in_text")
+        return conversations.Settings(**{name: getattr(self, name) for name in names})
 
 
 class Recipe(StageRecipe):
@@ -34,109 +54,114 @@ class Recipe(StageRecipe):
     adapter: Lora | None = None
     data: Data
     training: Training
+    evaluation: Evaluation | None = None
     launch: Launch = Field(default_factory=Launch)
 
     def faults(self) -> list[Fault]:
-        """Refuse files whose first row is no conversation, and attention that lets packed ones see each other."""
+        """Refuse files whose first row is no conversation, and metrics that do not exist."""
         files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
-        return [*first_rows.faults(files, conversation), *self._packing_faults()]
-
-    def _packing_faults(self) -> list[Fault]:
-        if not self.data.packing or self.model.attn_implementation in ("sdpa", "eager"):
-            return []
-        what = f"packed conversations are kept apart with sdpa and eager, not with {self.model.attn_implementation}"
-        return [Fault(("data", "packing"), what, "write attn_implementation: sdpa, or packing: false")]
+        found = first_rows.faults(files, conversation)
+        return [*found, *answer_metrics.faults(self.evaluation, self.data.validation_file)]
 
 
 def run(recipe: Recipe) -> None:
     """Train on conversations; write an adapter, or a whole model."""
     from transformers import set_seed
 
-    from finetune import models, packing
+    from finetune import chat, models, packing
     from finetune.training.loop import fit
     from recipes import artifact
 
     with artifact.writing(recipe) as work:
         set_seed(recipe.seed)
         tokenizer = models.tokenizer_of(recipe.model)
-        left_out: Counter[str] = Counter()
-        train = rows(recipe.data, tokenizer, recipe.data.train_file, left_out)
-        validation = rows(recipe.data, tokenizer, recipe.data.validation_file, left_out)
+        chat.require_end(tokenizer)
+        train, validation = (
+            _read(recipe.data, tokenizer, path, work.scratch / "rows")
+            for path in (recipe.data.train_file, recipe.data.validation_file)
+        )
+        work.metrics |= _counts(train, validation)
         loaded = models.load_for(recipe.model)
         models.add_adapter(loaded, recipe.adapter)
-        work.metrics["train_conversations"] = len(train)
-        work.metrics["left_out"] = dict(left_out)
-        work.metrics["supervised_share"] = round(
-            sum(sum(row["mask"]) for row in train) / max(1, sum(len(row["mask"]) for row in train)), 4
-        )
+        if work.main:
+            _tell(work.metrics)
+        rows = [
+            packing.pack_conversations(part, recipe.data.max_length) if recipe.data.packing else part
+            for part in (train, validation)
+        ]
         if recipe.data.packing:
-            train, validation = (
-                packing.pack_conversations(rows, recipe.data.max_length) for rows in (train, validation)
-            )
-            work.metrics["packed_rows"] = len(train)
+            work.metrics["packed_rows"] = len(rows[0])
         work.metrics |= fit(
             loaded.model,
             recipe.training,
-            train,
-            validation,
+            *rows,
             loss=answer_loss,
-            collate=packing.collate_packed if recipe.data.packing else packing.collate_tokens,
+            collate=packing.collate_for(loaded.model),
             work=work,
             seed=recipe.seed,
             name="sft",
             processes=recipe.launch.num_processes,
             by_length=True,
+            score=_score(recipe, tokenizer),
         )
         if recipe.adapter:
             work.notes["base"] = models.base_note(loaded.base, recipe.output_dir)
         if work.main:
-            models.save(loaded.model, loaded.tokenizer, work.path)
+            models.save(loaded.model, tokenizer, work.path)
+            chat.save_ends(loaded.model, tokenizer, work.path)
 
 
 def answer_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Summed next-token loss over the assistant's tokens, and how many of them were the model's first choice."""
-    from finetune.losses import next_token_loss
+    from torch.nn.functional import cross_entropy
 
-    logits = model(input_ids=batch["input_ids"], position_ids=batch.get("position_ids"), use_cache=False).logits
-    targets = batch["labels"][:, 1:]
-    right = (logits.detach()[:, :-1].argmax(-1) == targets).sum() if not model.training else targets.new_zeros(())
-    return next_token_loss(logits, batch["labels"]), {"accuracy": right}
+    from finetune.objectives.targets import target_logits
+
+    logits, targets = target_logits(model, batch, use_cache=False), batch["target_ids"]
+    right = (logits.detach().argmax(-1) == targets).sum() if not model.training else targets.new_zeros(())
+    return cross_entropy(logits.float(), targets, reduction="sum"), {"accuracy": right}
 
 
-def rows(data: Data, tokenizer: Any, path: InputPath | None, left_out: Counter[str]) -> list[dict[str, list[int]]]:
+def rows(data: Data, tokenizer: Any, path: InputPath | None, left_out: Counter[str]) -> Rows:
     """Render a file's conversations to rows of input_ids and mask; count in `left_out` what is not used, and why."""
-    from data_prep.records import numbered_rows
-
-    found = []
-    for number, row in numbered_rows(path) if path else ():
-        rendered = chat.render(tokenizer, conversation(row, f"{path}:{number}"))
-        if len(rendered.input_ids) > data.max_length:
-            left_out["longer than max_length"] += 1
-        elif not any(rendered.mask):
-            left_out["no assistant turn"] += 1
-        else:
-            mask = rendered.mask if data.train_on == "assistant" else [1] * len(rendered.mask)
-            found.append({"input_ids": rendered.input_ids, "mask": mask})
+    found = _read(data, tokenizer, path, None)
+    left_out.update(found.left_out)
     return found
 
 
-def conversation(row: dict[str, Any], where: str) -> list[dict[str, str]]:
-    """Return the messages of one row.
+def samples(recipe: Recipe, tokenizer: Any, left_out: Counter[str]) -> list[tuple[str, list[int], list[int]]]:
+    """Return title, ids and mask of each conversation, for `tuneloop show`."""
+    found = enumerate(rows(recipe.data, tokenizer, recipe.data.train_file, left_out), 1)
+    return [(f"conversation {number}", row["input_ids"].tolist(), row["mask"].tolist()) for number, row in found]
 
-    Raises:
-        UserError: the row has neither messages nor prompt and completion.
-    """
-    from recipes.errors import UserError
 
-    messages = row.get("messages")
-    if messages is None and "prompt" in row and "completion" in row:
-        prompt, completion = chat.turns(row["prompt"], "user"), chat.turns(row["completion"], "assistant")
-        messages = prompt + completion if prompt and completion else None
-    if not isinstance(messages, list) or not chat.turns(messages, "user"):
-        raise UserError(
-            where,
-            f"not a conversation; the columns are {', '.join(row)}",
-            'write rows like {"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]}, '
-            "or let `stage: instructions` convert the file",
-        )
-    return messages
+def _read(data: Data, tokenizer: Any, path: InputPath | None, scratch: Path | None) -> Rows:
+    return conversations.rows(path, tokenizer, data.settings(), scratch)
+
+
+def _counts(train: Rows, validation: Rows) -> dict[str, Any]:
+    """Return what the manifest keeps of the rows."""
+    left_out, told = (
+        Counter(getattr(train, kind)) + Counter(getattr(validation, kind)) for kind in ("left_out", "told")
+    )
+    share = round(train.supervised_share(), 4)
+    return {"train_conversations": len(train), "supervised_share": share, "left_out": dict(left_out), **told}
+
+
+def _tell(counts: dict[str, Any]) -> None:
+    """Say on the terminal what is not trained on as it stands."""
+    told = {f"left out, {reason}": count for reason, count in counts["left_out"].items()}
+    told |= {what: counts[what] for what in (conversations.SHORTENED, conversations.SPELLED) if what in counts}
+    for what, count in told.items():
+        print(f"  sft: {count} {what}", file=sys.stderr, flush=True)
+
+
+def _score(recipe: Recipe, tokenizer: Any) -> answer_metrics.Score | None:
+    """Return what measures sampled answers to validation conversations, if the recipe asks for it."""
+    from data_prep.records import numbered_rows
+
+    path = recipe.data.validation_file
+    if recipe.evaluation is None or path is None:
+        return None
+    talks = (conversation(row, f"{path}:{number}") for number, row in numbered_rows(path))
+    return answer_metrics.scorer(recipe.evaluation, tokenizer, talks, recipe.seed)

@@ -121,7 +121,7 @@ def test_equal_runs_write_equal_bytes(chain: dict[str, Path]) -> None:
     modules = json.loads((chain["sft"] / "adapter_config.json").read_text())["target_modules"]
     assert modules == sorted(modules) and len(modules) == 14
     manifest = artifact.read(chain["sft"])
-    assert manifest is not None and manifest.volatile == ["log.jsonl"]
+    assert manifest is not None and "log.jsonl" in manifest.volatile
 
 
 def test_the_reward_model_orders_pairs_after_loading(chain: dict[str, Path]) -> None:
@@ -270,7 +270,7 @@ def test_replay_has_the_share_asked_for(tiny_model_dir: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("module", "row", "what"),
     [
-        (sft, {"question": "a", "answer": "b"}, "not a conversation; the columns are answer, question"),
+        (sft, {"subject": "a", "body": "b"}, "not a conversation; the columns are body, subject"),
         (reward, {"prompt": "a", "chosen": "b"}, "not a preference pair; the columns are chosen, prompt"),
         (dpo, {"prompt": "a", "rejected": "b"}, "not a preference pair; the columns are prompt, rejected"),
         (cpt, {"body": "a"}, "no text in column 'text'; the columns are body"),
