@@ -37,33 +37,16 @@ class Validation:
 
     def score(self, model: Any) -> dict[str, float]:
         """Return the measures of what was seen since the last time, over all processes."""
-        self.last = self._gathered()
+        self.last, self.found = gathered(self.found), {}
         return self.measured(self.last)
-
-    def _gathered(self) -> dict[int, Any]:
-        from recipes.launch import world
-
-        found, self.found = self.found, {}
-        if world() > 1:
-            from accelerate.utils import gather_object
-
-            found = dict(gather_object(list(found.items())))
-        return found
 
     def measured(self, found: dict[int, Any]) -> dict[str, float]:
         """Return the measures of predictions by row."""
         if self.kind == "tokens":
             return measures.tokens(self.tags(found), [item.tags for item in self.items])
         if self.kind == "multi":
-            return measures.multi(*self._decisions(found), self.threshold)
+            return measures.multi(*decisions(self.rows, found), self.threshold)
         return measures.single([found[index] for index in range(len(self.rows))], [row["target"] for row in self.rows])
-
-    def _decisions(self, found: dict[int, Any]) -> tuple[Any, Any]:
-        """Return probabilities and truths (N, K)."""
-        import numpy as np
-
-        probabilities = np.array([found[index] for index in range(len(self.rows))])
-        return probabilities, np.array([row["target"] for row in self.rows]) > 0.5
 
     def tags(self, found: dict[int, Any]) -> list[list[str]]:
         """Return the predicted tag of each word."""
@@ -78,7 +61,7 @@ class Validation:
             by = measures.entity_table(predicted, real) if scheme else measures.table(said, wanted, self.labels)
             return {"by_label": by, "confusion": measures.confusion(said, wanted)}
         if self.kind == "multi":
-            probabilities, real = self._decisions(found)
+            probabilities, real = decisions(self.rows, found)
             return {"by_label": measures.multi_table(probabilities >= threshold, real, self.labels)}
         named = [self.labels[found[index]] for index in range(len(self.rows))]
         truth = [self.labels[row["target"]] for row in self.rows]
@@ -89,3 +72,22 @@ def word_tags(places: Sequence[int], tokens: Sequence[int], labels: Sequence[str
     """Return a tag for each word, from the best label of each token; words that were cut off are O, or have none."""
     cut = UNKNOWN if UNKNOWN in labels else ""
     return [labels[tokens[place]] if place >= 0 else cut for place in places]
+
+
+def gathered(found: dict[int, Any]) -> dict[int, Any]:
+    """Return what all processes found."""
+    from recipes.launch import world
+
+    if world() == 1:
+        return found
+    from accelerate.utils import gather_object
+
+    return dict(gather_object(list(found.items())))
+
+
+def decisions(rows: Sequence[dict[str, Any]], found: dict[int, Any]) -> tuple[Any, Any]:
+    """Return probabilities and truths (N, K) of labels that do not exclude each other."""
+    import numpy as np
+
+    probabilities = np.array([found[index] for index in range(len(rows))])
+    return probabilities, np.array([row["target"] for row in rows]) > 0.5

@@ -12,10 +12,10 @@ import torch
 from cut_runs import cut_and_go_on
 from tiny_families import build_tiny_encoder
 
-from data_prep.records import Labelled, write_rows
+from data_prep.records import Labelled, read_rows, write_rows
 from finetune import models
 from finetune.classification import encoding, losses, predicting
-from finetune.stages import classify
+from finetune.stages import classify, predict
 from recipes import artifact
 from recipes.errors import UserError
 from tests.conftest import SENTENCES
@@ -364,4 +364,23 @@ def test_mistakes_are_told_before_a_model_is_loaded(bases: dict[str, Path], text
     assert [what for _, what in said(classification=tuned, data={"validation_file": None})] == [
         "a threshold is tuned on validation rows, and there are none",
         "labels that do not exclude each other are not smoothed",
+    ]
+
+
+def test_a_file_is_labelled(bases: dict[str, Path], texts: Path, tmp_path: Path) -> None:
+    training = {"max_steps": 60, "per_device_train_batch_size": 8, "learning_rate": RATES["decoder"]}
+    classify.run(recipe(bases["decoder"], texts, tmp_path / "out", training=training))
+    asked = predict.Recipe(output_dir=str(tmp_path / "said"), classifier=str(tmp_path / "out"), input_file=str(texts))
+    assert asked.faults() == []
+    predict.run(asked)
+    said = list(read_rows(tmp_path / "said" / predict.PREDICTIONS))
+    assert [row["predicted"] for row in said] == [[row["label"]] for row in said] and len(said) == 8
+    assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5) for row in said)
+    write_rows(tmp_path / "b.jsonl", [{"body": "a"}])
+    wrong = predict.Recipe(
+        output_dir="said", classifier=str(bases["decoder"]), input_file=str(tmp_path / "b.jsonl")
+    ).faults()
+    assert [fault.what for fault in wrong] == [
+        f"{tmp_path / 'b.jsonl'}:1: no text and no words; the columns are body",
+        f"{bases['decoder']}: no classifier (it has no classifier.json)",
     ]
