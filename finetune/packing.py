@@ -1,22 +1,34 @@
-"""Tokenised rows to batches, and several conversations to one row.
+"""Tokenised rows to batches, and several documents or conversations to one row.
+
+A row is a dictionary: `input_ids`, and perhaps `mask` (1 where the loss counts a token) and `starts` (where in the row
+a document begins). Documents of a row never see each other, whichever way it becomes a batch:
+- `collate_packed`: everything in one row without padding; attention.py keeps documents apart by their lengths;
+- `collate_tokens`: one document a row, padded on the right, for models that cannot do that.
+Both give the same loss, and so does packing several conversations into a row beforehand: what is computed for a token
+depends on its own document alone.
 
 `wrap` puts documents one after the other, each ended by EOS, and cuts the stream into rows, as GPT-3 was trained
-(Brown et al. 2020, https://arxiv.org/abs/2005.14165, appendix B): nothing is dropped, nothing is padded but the last
-row. Tokens may look at the end of the document before theirs; the EOS between tells them apart. (Continued pretraining
-cuts the same rows lazily, data_prep/tokens/packed_rows.py.)
-
-`pack_conversations` fits whole conversations into rows (best-fit decreasing, data_prep/tokens/packing.py). A token must
-not look at the conversation before theirs: `collate_packed` gives position ids that begin anew with each one, from
-which transformers makes an attention mask that keeps them apart, and no loss stands where one conversation meets the
-next.
+(Brown et al. 2020, https://arxiv.org/abs/2005.14165, appendix B): nothing is dropped. Tokens may look at the end of the
+document before theirs; the EOS between tells them apart. (Continued pretraining cuts rows lazily and keeps their
+documents apart, data_prep/tokens/packed_rows.py.) `pack_conversations` fits whole conversations into rows (best-fit
+decreasing, data_prep/tokens/packing.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 Row = dict[str, Any]
+Batch = dict[str, Any]
+LEFT_OUT = -100
+
+
+def collate_for(model: Any) -> Callable[[Sequence[Row]], Batch]:
+    """Return how to batch rows for a loaded model: without padding, and its attention switched to that, if it can."""
+    from finetune import attention
+
+    return collate_packed if attention.prepare(model) else collate_tokens
 
 
 def wrap(documents: Iterable[Sequence[int]], eos: int, max_length: int) -> list[Row]:
@@ -64,46 +76,84 @@ def position_ids(starts: Sequence[int], length: int) -> Any:
     return places - begins[np.searchsorted(begins, places, side="right") - 1]
 
 
-def collate_tokens(rows: Sequence[Row]) -> dict[str, Any]:
-    """Pad rows on the right; return input_ids (B, T), labels (B, T) with -100 where no loss counts, count ().
+def collate_tokens(rows: Sequence[Row]) -> Batch:
+    """Give each document a row (B, T) of its own, padded on the right; -100 in labels (B, T) where no loss counts.
 
     There is no attention mask: with causal attention no real token can see what stands to its right, and without a
-    mask SDPA takes its fast causal path. `count` is the number of target tokens (labels behind the first position).
+    mask SDPA takes its fast causal path.
     """
     import torch
 
-    width = max(len(row["input_ids"]) for row in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    labels = torch.full((len(rows), width), -100, dtype=torch.long)
-    for index, row in enumerate(rows):
-        tokens = torch.as_tensor(row["input_ids"])
-        ids[index, : len(tokens)] = tokens
-        if "mask" in row:
-            tokens = tokens.masked_fill(torch.as_tensor(row["mask"]) == 0, -100)
-        labels[index, : len(tokens)] = tokens
-    return {"input_ids": ids, "labels": labels, "count": labels[:, 1:].ne(-100).sum()}
+    documents = [document for row in rows for document in _documents(row)]
+    width = max(len(ids) for ids, _ in documents)
+    ids = torch.zeros(len(documents), width, dtype=torch.long)
+    labels = torch.full((len(documents), width), LEFT_OUT)
+    for index, (tokens, targets) in enumerate(documents):
+        ids[index, : len(tokens)] = torch.from_numpy(tokens)
+        labels[index, 1 : len(tokens)] = torch.from_numpy(targets[1:])
+    return {"input_ids": ids, **_counted(labels, sum(len(tokens) for tokens, _ in documents))}
 
 
-def collate_packed(rows: Sequence[Row]) -> dict[str, Any]:
-    """Do as `collate_tokens`, and give position_ids (B, T) that keep the documents of a row (`starts`) apart.
+def collate_packed(rows: Sequence[Row]) -> Batch:
+    """Put all documents one behind the other into one row (1, T) without padding, for attention that keeps them apart.
 
-    Padding is a document of its own, so no real token is in its company.
+    Labels (1, T) are -100 where nothing counts, and at each document's first token, which nothing foretells.
+    """
+    import numpy as np
+    import torch
+
+    documents = [document for row in rows for document in _documents(row)]
+    batch = concatenated([ids for ids, _ in documents])
+    labels = torch.from_numpy(np.concatenate([targets for _, targets in documents]))[None]
+    labels[0, batch["cu_seq_lens_q"][:-1].long()] = LEFT_OUT
+    return {**batch, **_counted(labels, labels.shape[1])}
+
+
+def concatenated(documents: Sequence[Sequence[int]]) -> Batch:
+    """Return what a model needs to read documents from one row: ids and positions (1, T), and where each one ends."""
+    import numpy as np
+    import torch
+
+    lengths = [len(document) for document in documents]
+    ends = np.cumsum([0, *lengths], dtype=np.int32)
+    longest = max(lengths)  # a Python number: from a tensor every layer would wait for the GPU
+    return {
+        "input_ids": torch.from_numpy(np.concatenate([np.asarray(one, dtype=np.int64) for one in documents]))[None],
+        "position_ids": torch.from_numpy(position_ids(ends[:-1], int(ends[-1])))[None],
+        "cu_seq_lens_q": torch.from_numpy(ends),
+        "cu_seq_lens_k": torch.from_numpy(ends),
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }
+
+
+def _counted(labels: Any, tokens: int) -> Batch:
+    """Return labels (B, T), and what follows from them, reckoned on the CPU so that no step waits for a GPU.
+
+    `target_index` (N,) are the places (of B * T) whose next token counts, `target_ids` (N,) that token, `count` is N.
     """
     import torch
 
-    batch = collate_tokens(rows)
-    width = batch["input_ids"].shape[1]
-    positions = [position_ids(_with_padding(row, width), width) for row in rows]
-    for labels, row in zip(batch["labels"], rows, strict=True):
-        labels[torch.as_tensor(row["starts"])] = -100
-    batch["position_ids"] = torch.stack([torch.as_tensor(one) for one in positions])
-    batch["count"] = batch["labels"][:, 1:].ne(-100).sum()
-    return batch
+    index = labels.flatten()[1:].ne(LEFT_OUT).nonzero()[:, 0]
+    return {
+        "labels": labels,
+        "target_index": index,
+        "target_ids": labels.flatten()[1:][index],
+        "count": torch.tensor(len(index)),
+        "tokens": torch.tensor(tokens),
+    }
 
 
-def _with_padding(row: Row, width: int) -> list[int]:
-    length = len(row["input_ids"])
-    return [*map(int, row["starts"]), *([length] if length < width else [])]
+def _documents(row: Row) -> Iterator[tuple[Any, Any]]:
+    """Yield ids and labels of each document of a row."""
+    import numpy as np
+
+    ids = np.asarray(row["input_ids"], dtype=np.int64)
+    labels = np.where(np.asarray(row["mask"], dtype=bool), ids, LEFT_OUT) if "mask" in row else ids
+    starts = [int(start) for start in row["starts"]] if "starts" in row else [0]
+    for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+        if end > start:
+            yield ids[start:end], labels[start:end]
 
 
 def token_count(rows: Sequence[Row]) -> int:
