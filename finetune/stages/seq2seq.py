@@ -29,6 +29,11 @@ class Data(Section):
     max_source_length: int = Field(512, ge=8, description="Longer sources are cut at their end, and counted.")
     max_target_length: int = Field(128, ge=4, description="Pairs with longer targets are left out, and counted.")
 
+    @property
+    def max_length(self) -> int:
+        """Return the most tokens of a row, for estimates."""
+        return self.max_source_length + self.max_target_length
+
 
 class Writing(Section):
     """How targets are written in a validation; the names are those of transformers' `GenerationConfig`."""
