@@ -69,7 +69,7 @@ def wants_bitsandbytes(recipe: StageRecipe) -> bool:
     model, training = getattr(recipe, "model", None), getattr(recipe, "training", None)
     if model is None or training is None:
         return True
-    if getattr(model, "quantization", None) or training.optim not in PLAIN:
+    if getattr(model, "quantization", None) or getattr(training, "optim", "adamw_torch") not in PLAIN:
         return True
     if getattr(getattr(recipe, "adapter", None), "init_lora_weights", None) == "loftq":
         return True
