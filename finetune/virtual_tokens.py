@@ -45,8 +45,8 @@ def _with_vectors(model: Any, trunk: Any, arguments: tuple[Any, ...], named: dic
     if arguments:
         named["input_ids"], arguments = arguments[0], arguments[1:]
     positions = named.get("position_ids")
-    bare = positions is not None and named.get("attention_mask") is None
-    if "cu_seq_lens_q" in named or (bare and bool((positions[:, 1:] < positions[:, :-1]).any())):
+    bare = None if named.get("attention_mask") is not None else positions
+    if "cu_seq_lens_q" in named or (bare is not None and bool((bare[:, 1:] < bare[:, :-1]).any())):
         raise ValueError("a packed row holds several documents, and prompt tuning's vectors stand before each")
     config = model.peft_config[model.active_adapter]
     count = config.num_virtual_tokens

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WRITE = "run `stage: tokenizer` with `extend:` on this model's tokenizer"
 
 
-def faults(key: Key, tokenizer: str | None, model: str, *, has_adapter: bool = False) -> list[Fault]:
+def faults(key: Key, tokenizer: str | None, model: str) -> list[Fault]:
     """Return what stands against extending a model's vocabulary; a tokenizer that is not there yet is passed over."""
     from data_prep.tokens import tokenization
 

@@ -95,7 +95,7 @@ class Recipe(StageRecipe):
             *first_rows.faults(files, self.data.text_of),
             *documents.faults(files, self.tokenizer or model),
             *documents.context_faults(("data", "max_length"), self.data.max_length, model),
-            *vocabulary.faults(("tokenizer",), self.tokenizer, model, has_adapter=self.adapter is not None),
+            *vocabulary.faults(("tokenizer",), self.tokenizer, model),
             *self._objective_faults(),
         ]
 

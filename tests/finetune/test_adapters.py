@@ -15,7 +15,7 @@ from finetune import adapters, generate, models, optimizers, precision, vocabula
 from recipes.errors import UserError
 from recipes.load import RecipeError
 from recipes.load import load as load_recipe
-from recipes.sections import Adapter, Generation, Model, Training
+from recipes.sections import Adapter, Generation, Model
 
 IDS = torch.randint(3, 390, (2, 12), generator=torch.Generator().manual_seed(0))
 LORA: dict[str, Any] = {"r": 4, "lora_alpha": 8}
@@ -337,21 +337,3 @@ def test_ia3_finds_its_modules_where_peft_has_no_table() -> None:
     # Keys and values are scaled where they come out, the feed-forward where it goes in.
     sizes = {name: one.numel() for name, one in loaded.model.named_parameters() if one.requires_grad}
     assert sorted(set(sizes.values())) == [32, 64]
-
-
-def test_stages_say_which_adapters_they_cannot_take(tiny_model_dir: Path) -> None:
-    from finetune.stages import cpt
-    from recipes import model_faults
-
-    base = {"model_name_or_path": str(tiny_model_dir)}
-    longer = cpt.Recipe.model_construct(
-        model=Model(**base), adapter=Adapter(peft_type="ia3"), tokenizer="longer", training=Training(learning_rate=1e-3)
-    )
-    (fault,) = model_faults.faults(longer)
-    assert fault.what == "ia3 trains no embeddings, which new tokens need"
-    wrong = Adapter(init_lora_weights="olora", modules_to_save=["lm_head"])
-    found = model_faults.lora_alone(Model(quantization="nf4", **base), wrong)
-    assert [fault.key for fault in found] == [
-        ("adapter", "init_lora_weights"), ("adapter", "modules_to_save"), ("model", "quantization"),
-    ]  # fmt: skip
-    assert model_faults.lora_alone(Model(**base), Adapter(**LORA)) == []
