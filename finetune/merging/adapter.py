@@ -90,4 +90,4 @@ def refuse_virtual_tokens(folder: str) -> None:
         what = f"an adapter of type {kind} puts learned vectors before the text; no weights of the base could do that"
         if kind not in ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"):
             what = f"an adapter of type {kind}, which is not merged here"
-        raise UserError(folder, what, "use the adapter as it is (`stage: export` with layout: adapter), or train LoRA")
+        raise UserError(folder, what, "use the adapter as it is, or train LoRA")

@@ -33,10 +33,10 @@ def run(recipe: Recipe, out: Path, scratch: Path, limit: int) -> dict[str, Any]:
     """
     refs = [str(source.model_name_or_path) for source in recipe.models]
     method, base = str(recipe.method), recipe.base_model_name_or_path
-    folders, based = [_local(ref) for ref in refs], _local(base) if base else None
+    folders, based = [local(ref) for ref in refs], local(base) if base else None
     stored_as = based or folders[0]
     if sources.is_adapter(refs[0]):
-        stored_as = _local(base_of(refs[0])[0])
+        stored_as = local(base_of(refs[0])[0])
         based = _base_with_head(refs[0], scratch / "base")
         folders = [_merged(ref, scratch / f"model-{number}") for number, ref in enumerate(refs)]
         # The sum of weighted differences from one base, which for whole models is called task arithmetic.
@@ -51,11 +51,11 @@ def run(recipe: Recipe, out: Path, scratch: Path, limit: int) -> dict[str, Any]:
         recipe.seed,
     )
     rounding = streaming.merge(folders, how, out, dtype, limit)
-    _beside(recipe.tokenizer or refs[0], folders[0], heads.of(refs[0]), out, dtype)
+    beside(recipe.tokenizer or refs[0], folders[0], heads.of(refs[0]), out, dtype)
     return {"dtype": dtype, "rounding": float(f"{rounding:.3g}")} | _compared(recipe, refs, folders, out)
 
 
-def _local(ref: str) -> str:
+def local(ref: str) -> str:
     """Return a model's folder on this disk; a hub id is looked up in the local cache."""
     folder = shipped(ref)
     if folder.is_dir():
@@ -93,7 +93,7 @@ def _base_with_head(ref: str, folder: Path) -> str:
     return str(folder)
 
 
-def _beside(tokenizer_of: str, config_of: str, head: str, out: Path, dtype: str) -> None:
+def beside(tokenizer_of: str, config_of: str, head: str, out: Path, dtype: str) -> None:
     """Write config, generation settings and tokenizer beside merged weights."""
     for name in COPIED:
         if (Path(config_of) / name).is_file():
