@@ -40,6 +40,8 @@ def merge(folders: Sequence[str | Path], how: Combination, out: Path, dtype: str
     based = checkpoint.entries(how.base) if how.base else {}
     if wrong := next(iter(misfits(folders, found)), None):
         raise UserError(str(out), wrong, "merge models of one architecture and one vocabulary")
+    if how.base:
+        _require_base(how.base, based, found[0])
     kind: torch.dtype = getattr(torch, dtype)
     rounding = 0.0
     with ExitStack() as stack:
@@ -76,6 +78,18 @@ def combine(
         return methods.linear(tensors, [weight / total for weight in how.weights])
     seed = methods.seed_of(name, how.seed)
     return methods.task_vectors(how.method, base(name), tensors, how.weights, how.density, seed)
+
+
+def _require_base(base: str, based: Mapping[str, Entry], first: Mapping[str, Entry]) -> None:
+    """Refuse a base of other shapes (a vocabulary that was extended since), or with other names."""
+    write = "name the base that the models were trained from; models with a longer vocabulary need one as long"
+    for name in sorted(first.keys() & based.keys()):
+        if first[name].shape != based[name].shape:
+            what = f"{name} is {list(based[name].shape)}, and {list(first[name].shape)} in the models"
+            raise UserError(base, what, write)
+    missing = sorted(first.keys() - based.keys())
+    if 2 * len(missing) > len(first):
+        raise UserError(base, f"has none of {len(missing)} of the models' weights, such as {missing[0]}", write)
 
 
 def misfits(folders: Sequence[str | Path], found: Sequence[Mapping[str, Entry]]) -> list[str]:

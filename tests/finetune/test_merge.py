@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_families import build_tiny_encoder
 
-from finetune import generate, models
+from finetune import generate, models, vocabulary
 from finetune.merging import checkpoint, methods, streaming
 from finetune.stages import merge
 from recipes import artifact, lineage
@@ -131,6 +131,31 @@ def test_classifiers_and_reward_models(labels: list[str] | None, tiny_model_dir:
         ids = [[5, 6, 7], [9, 8]]
         scores = [models.load_reward(str(tmp_path / name)).score(ids) for name in ("adapter", "out")]
         assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+def test_a_longer_vocabulary_with_tied_embeddings(tiny_model_dir: Path, tmp_path: Path) -> None:
+    folders = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        loaded = models.load_for(Model(model_name_or_path=str(tiny_model_dir)))
+        loaded.tokenizer.add_tokens(["<a>", "<b>"])
+        vocabulary.add_rows(loaded.model, len(loaded.tokenizer), {400: [5, 6], 401: [7, 8]})
+        loaded.new_tokens = [400, 401]
+        models.add_adapter(loaded, Adapter(**LORA))
+        with torch.no_grad():
+            for one in loaded.model.parameters():
+                if one.requires_grad:
+                    one += 0.05 * torch.randn_like(one)
+        folders.append(tmp_path / f"adapter{seed}")
+        models.save(loaded.model, loaded.tokenizer, folders[-1])
+    merged(tmp_path / "out", folders[0])
+    ids = torch.tensor([[5, 400, 7, 401, 9]])
+    torch.testing.assert_close(logits(tmp_path / "out", ids), logits(folders[0], ids), atol=2e-5, rtol=0)
+    assert len(models.load_tokenizer(str(tmp_path / "out"))) == 402
+    again = models.load(str(tmp_path / "out")).model
+    assert again.get_input_embeddings().weight.data_ptr() == again.get_output_embeddings().weight.data_ptr()
+    with pytest.raises(UserError, match=r"and .402, 32. in the models"):
+        merged(tmp_path / "both", *folders, method="linear")
 
 
 def ties_by_hand(deltas: list[Any], weights: list[float], density: float) -> Any:
