@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune import chat_templates
+from finetune import chat_templates, token_bytes
 from finetune.chat_templates import MARKS, SPELLED, SPELLED_END, Span
 from recipes.errors import UserError
 
 Message = dict[str, str]
 SURROGATE = re.compile("[\ud800-\udfff]")
+MANY = 16  # texts from which on it is worth while to know how many bytes each token stands for
 PIECES = re.compile(f"{SPELLED}(.*?){SPELLED_END}", re.DOTALL)
 
 
@@ -68,14 +69,22 @@ def encode(tokenizer: Any, texts: Iterable[tuple[str, Sequence[Span]]]) -> list[
     backend.no_padding()
     backend.encode_special_tokens = False
     plain = [text for text, _ in texts if SPELLED not in text]
-    encoded = iter(backend.encode_batch(plain, add_special_tokens=False))
+    lengths = token_bytes.lengths(tokenizer) if len(texts) >= MANY else None
+    # Without offsets the tokenizer needs a quarter less time.
+    encoded = iter(
+        (backend.encode_batch if lengths is None else backend.encode_batch_fast)(plain, add_special_tokens=False)
+    )
     found = []
     for text, spans in texts:
         if SPELLED in text:
             found.append(_encode_pieces(tokenizer, text, spans))
-        else:
-            encoding = next(encoded)
-            found.append((encoding.ids, _mask(encoding, spans)))
+            continue
+        encoding = next(encoded)
+        ids: list[int] = encoding.ids
+        mask = None if lengths is None else token_bytes.mask(lengths, ids, text, spans)
+        if mask is None:
+            mask = _mask(encoding if lengths is None else backend.encode(text, add_special_tokens=False), spans)
+        found.append((ids, mask))
     return found
 
 

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from finetune import chat, chat_templates, row_cache
+from finetune import chat, chat_templates, row_cache, token_bytes
 from finetune.row_cache import Chunk, Rows
 from recipes import hashing
 from recipes.errors import UserError
@@ -72,7 +72,7 @@ def _depends_on(path: str, tokenizer: Any, settings: Settings) -> dict[str, Any]
     import tokenizers
     import transformers
 
-    code = [Path(module.__file__ or "") for module in (chat, chat_templates, row_cache)] + [Path(__file__)]
+    code = [Path(module.__file__ or "") for module in (chat, chat_templates, token_bytes, row_cache)] + [Path(__file__)]
     template = tokenizer.chat_template
     return {
         "file": hashing.file_hash(path),

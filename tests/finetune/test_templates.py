@@ -1,4 +1,4 @@
-"""Every shipped chat template: the mask of its tags against two other ways of making it, and ids as transformers' own."""
+"""Every shipped chat template: its mask against two other ways of making it, and its ids against transformers' own."""
 
 from __future__ import annotations
 
