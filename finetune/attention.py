@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 from finetune.document_attention import NAME, attend, register
 
-_before: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_before: WeakKeyDictionary[Any, tuple[str, Any]] = WeakKeyDictionary()  # former attention, and the hook that chooses
 # Which hidden states count as equal: relative difference of norms, for float32 and for half precision.
 ALIKE = {4: (1e-4, 1e-5), 2: (5e-2, 1e-3)}
 
@@ -45,19 +45,22 @@ def restore(model: Any) -> None:
     """Give a model its former attention back; does nothing to one that was not switched."""
     base = base_of(model)
     if base in _before:
-        base.set_attn_implementation(_before.pop(base))
+        former, hook = _before.pop(base)
+        if hook:
+            hook.remove()
+            base.set_attn_implementation(former)
 
 
 @contextmanager
 def restored(model: Any) -> Iterator[None]:
     """Give a model its former attention back for a while, to generate."""
     base = base_of(model)
-    former = _before.get(base)
+    switched = base in _before
     restore(model)
     try:
         yield
     finally:
-        if former is not None:
+        if switched:
             _switch(base)
 
 
@@ -74,13 +77,22 @@ def base_of(model: Any) -> Any:
             return model
 
 
+def has_virtual_tokens(model: Any) -> bool:
+    """Return whether an adapter of the model is a prompt that is learned, in front of every row."""
+    while not hasattr(model, "peft_config") and (hasattr(model, "_orig_mod") or hasattr(model, "module")):
+        model = model._orig_mod if hasattr(model, "_orig_mod") else model.module
+    # transformers' models have a `peft_config` of their own, which may be a method.
+    configs = getattr(model, "peft_config", None)
+    return isinstance(configs, dict) and any(one.is_prompt_learning for one in configs.values())
+
+
 def refusal(model: Any) -> str | None:
     """Return why a model cannot train without padding, as far as that is plain without running it."""
     base = base_of(model)
     config = base.config.get_text_config()
     name = type(base).__name__
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    if any(one.is_prompt_learning for one in getattr(model, "peft_config", {}).values()):
+    if has_virtual_tokens(model):
         return "the adapter puts virtual tokens before every row"
     if config.is_encoder_decoder:
         return f"{name} has an encoder and a decoder"
@@ -100,11 +112,25 @@ def _served(base: Any, implementation: str) -> bool:
 
 
 def _switch(base: Any) -> None:
-    """Let the base use our function, unless the recipe chose flash-attn."""
+    """Let the base use our function, unless the recipe chose flash-attn.
+
+    transformers hands no mask to a function without a mask function of its own. A forward pass with a mask (generation
+    pads on the left) is therefore left to the attention that was there before.
+    """
     former = base.config.get_text_config()._attn_implementation
-    _before[base] = former
-    if former in ("sdpa", "eager"):
-        base.set_attn_implementation(NAME)
+    _before[base] = former, None
+    if former not in ("sdpa", "eager"):
+        return
+
+    def choose(_module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
+        masked = named.get("attention_mask") is not None or (len(positional) > 1 and positional[1] is not None)
+        wanted = former if masked else NAME
+        if base.config.get_text_config()._attn_implementation != wanted:
+            base.set_attn_implementation(wanted)
+
+    trunk = getattr(base, "base_model", base)  # peft calls the forward of the whole model past its hooks
+    _before[base] = former, trunk.register_forward_pre_hook(choose, with_kwargs=True)
+    base.set_attn_implementation(NAME)
 
 
 def _tried(base: Any) -> str | None:
@@ -127,7 +153,7 @@ def _tried(base: Any) -> str | None:
         # Whatever an architecture does with arguments that it does not know: it is then no architecture to serve.
         wrong = f"{type(base).__name__} takes no documents ({error!r:.120})"
     if wrong:
-        _before.pop(base, None)
+        restore(base)
         base.set_attn_implementation(implementation)
     return wrong
 

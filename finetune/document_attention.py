@@ -6,7 +6,7 @@ function serves them with what a plain installation has:
 - on CUDA, `torch.nn.attention.varlen` (FlashAttention-2 inside torch), in bf16 or fp16;
 - elsewhere, or where that kernel cannot go (float32, head dimensions, dropout), one SDPA call per document;
 - logit soft-capping (Gemma 2) and attention sinks (gpt-oss), which SDPA has not, written out per document.
-Rows without documents (validation with padding, generation) get causal or full attention as transformers gives it.
+Rows without documents (padded on the right, or a cache) get causal or full attention, as transformers gives it.
 Where the recipe names flash-attn itself, transformers hands it the same documents, and nothing is changed here.
 
 No mask function is registered on purpose: transformers then makes no mask, and does not look at position ids for
@@ -113,10 +113,7 @@ class _Kind:
         )
 
     def rows(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return attention (B, H, Tq, D) of rows over themselves, or over a cache that ends where they end.
-
-        A mask is (B, Tk), true at real tokens, or whatever SDPA takes in four dimensions.
-        """
+        """Return attention (B, H, Tq, D) of rows over themselves, or over a cache that ends where they end."""
         key, value = _spread(key, query.shape[1]), _spread(value, query.shape[1])
         mask = self._mask(query, key, mask)
         if self.softcap is not None or self.sinks is not None:
@@ -130,12 +127,12 @@ class _Kind:
 
     def _mask(self, query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor | None:
         """Return which key each query sees, true where it does; None where `is_causal` says it all."""
-        if mask is not None and mask.dim() == 4:
+        if mask is not None:
             return mask
         here, there = query.shape[2], key.shape[2]
         narrow = self.window is not None and self.window < there
         square = here == there and self.softcap is None and self.sinks is None
-        if mask is None and not narrow and (not self.causal or square or here == 1):
+        if not narrow and (not self.causal or square or here == 1):
             return None
         import torch
 
@@ -146,10 +143,7 @@ class _Kind:
             allowed &= seen <= at
         if narrow:
             allowed &= (at - seen).abs() < self.window
-        if mask is None:
-            return allowed
-        # A padded query sees itself, so that its softmax is a number.
-        return (allowed & mask[:, None, None].bool()) | (seen == at)
+        return allowed
 
     def _written_out(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Return attention with soft-capped logits or with sinks, which SDPA has not."""
@@ -219,5 +213,5 @@ def lengths_of(cumulative: Tensor) -> list[int]:
     if known is None:
         ends = cumulative.tolist()
         known = [end - start for start, end in zip(ends[:-1], ends[1:], strict=True)]
-        cumulative._lengths = known  # type: ignore[attr-defined]
+        cumulative._lengths = known
     return known

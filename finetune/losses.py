@@ -7,10 +7,53 @@ weigh every item the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+# What a batch holds besides a model's own inputs: packing.py.
+OURS = ("labels", "target_index", "target_ids", "count", "tokens")
+
+
+def causal_lm_loss(model: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return a model's summed next-token loss (nats) over a batch of packing.py, padded or not.
+
+    In evaluation mode, with it how many counted tokens were the first choice: `accuracy`. Only places whose next token
+    counts meet the vocabulary, and where the architecture allows it their logits never exist at once (output_head.py).
+    """
+    from finetune import output_head
+    from finetune.attention import base_of, has_virtual_tokens
+
+    inputs = {name: value for name, value in batch.items() if name not in OURS}
+    base = base_of(model)
+    head = output_head.plain_head(base)
+    if head is None or has_virtual_tokens(model):
+        return _from_logits(model, inputs, batch)
+    with output_head.summing(head, batch["target_index"], batch["target_ids"]) as right:
+        loss = model(**inputs, use_cache=False).logits
+    return loss, {} if model.training else {"accuracy": right[0]}
+
+
+def _from_logits(model: Any, inputs: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the same from logits, of the counted places alone where the architecture takes `logits_to_keep`."""
+    from inspect import signature
+
+    from torch.nn.functional import cross_entropy
+
+    from finetune.attention import base_of, has_virtual_tokens
+
+    index, targets = batch["target_index"], batch["target_ids"]
+    one_row = len(inputs["input_ids"]) == 1 and not has_virtual_tokens(model)
+    if one_row and "logits_to_keep" in signature(base_of(model).forward).parameters:
+        logits = model(**inputs, use_cache=False, logits_to_keep=index).logits[0]
+    else:
+        whole = model(**inputs, use_cache=False).logits
+        # Prompt tuning puts virtual tokens before every row, which have logits too.
+        logits = whole[:, -inputs["input_ids"].shape[1] :].flatten(0, 1).index_select(0, index)
+    loss = cross_entropy(logits.float(), targets, reduction="sum")
+    return loss, {} if model.training else {"accuracy": (logits.argmax(-1) == targets).sum()}
 
 
 def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ def concatenated(documents: Sequence[Sequence[int]]) -> Batch:
     longest = max(lengths)  # a Python number: from a tensor every layer would wait for the GPU
     return {
         "input_ids": torch.from_numpy(np.concatenate([np.asarray(one, dtype=np.int64) for one in documents]))[None],
-        "position_ids": torch.from_numpy(position_ids(ends[:-1], int(ends[-1])))[None],
+        "position_ids": torch.from_numpy(position_ids(ends[:-1].tolist(), int(ends[-1])))[None],
         "cu_seq_lens_q": torch.from_numpy(ends),
         "cu_seq_lens_k": torch.from_numpy(ends),
         "max_length_q": longest,

@@ -49,9 +49,6 @@ def _as_one_text(rows: Sequence[Row]) -> Batch:
 
 def loss(model: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
     """Summed cross-entropy (nats) of the next tokens; there is nothing else to report."""
-    from torch.nn.functional import cross_entropy
+    from finetune.losses import causal_lm_loss
 
-    from finetune.objectives.targets import target_logits
-
-    logits = target_logits(model, batch, use_cache=False).float()
-    return cross_entropy(logits, batch["target_ids"], reduction="sum"), {}
+    return causal_lm_loss(model, batch)[0], {}

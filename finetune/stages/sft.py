@@ -113,13 +113,9 @@ def run(recipe: Recipe) -> None:
 
 def answer_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Summed next-token loss over the assistant's tokens, and how many of them were the model's first choice."""
-    from torch.nn.functional import cross_entropy
+    from finetune.losses import causal_lm_loss
 
-    from finetune.objectives.targets import target_logits
-
-    logits, targets = target_logits(model, batch, use_cache=False), batch["target_ids"]
-    right = (logits.detach().argmax(-1) == targets).sum() if not model.training else targets.new_zeros(())
-    return cross_entropy(logits.float(), targets, reduction="sum"), {"accuracy": right}
+    return causal_lm_loss(model, batch)
 
 
 def rows(data: Data, tokenizer: Any, path: InputPath | None, left_out: Counter[str]) -> Rows:

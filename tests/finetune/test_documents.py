@@ -231,17 +231,6 @@ def test_a_packed_step_of_fine_tuning_is_a_step_on_single_conversations(tiny_mod
     assert any(not torch.equal(one, before[name]) for name, one in weights[0].items())
 
 
-def test_attention_that_cannot_keep_conversations_apart_is_a_fault(tmp_path: Path) -> None:
-    write_rows(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}])
-    recipe = sft.Recipe(
-        output_dir="out", model={"model_name_or_path": "x", "attn_implementation": "flash_attention_2"},
-        data={"train_file": str(tmp_path / "a.jsonl"), "packing": True}, training={"learning_rate": 1e-3},
-    )  # fmt: skip
-    assert [fault.what for fault in recipe.faults()] == [
-        "packed conversations are kept apart with sdpa and eager, not with flash_attention_2"
-    ]
-
-
 def test_positions_begin_anew_by_hand() -> None:
     assert packing.position_ids([0, 3, 4], 6).tolist() == [0, 1, 2, 0, 0, 1]
     rows = [
@@ -249,9 +238,14 @@ def test_positions_begin_anew_by_hand() -> None:
         {"input_ids": [4], "mask": [1], "starts": [0]},
     ]
     batch = packing.collate_packed(rows)
-    assert batch["position_ids"].tolist() == [[0, 1, 0], [0, 0, 1]]
-    assert batch["labels"].tolist() == [[-100, 2, -100], [-100, -100, -100]]
-    assert int(batch["count"]) == 1
+    assert batch["input_ids"].tolist() == [[1, 2, 3, 4]] and int(batch["tokens"]) == 4
+    assert batch["position_ids"].tolist() == [[0, 1, 0, 0]]
+    assert batch["labels"].tolist() == [[-100, 2, -100, -100]]
+    assert batch["cu_seq_lens_q"].tolist() == [0, 2, 3, 4] and batch["max_length_q"] == 2
+    assert (batch["target_index"].tolist(), batch["target_ids"].tolist(), int(batch["count"])) == ([0], [2], 1)
+    padded = packing.collate_tokens(rows)
+    assert padded["input_ids"].tolist() == [[1, 2], [3, 0], [4, 0]] and int(padded["tokens"]) == 4
+    assert (padded["target_index"].tolist(), padded["target_ids"].tolist(), int(padded["count"])) == ([0], [2], 1)
 
 
 def test_packing_keeps_every_conversation_whole() -> None:
