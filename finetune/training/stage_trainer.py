@@ -74,7 +74,8 @@ class StageTrainer(Trainer):
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         lengths = [len(row["input_ids"]) for row in self.train_dataset.rows]
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        # Of a whole step over all processes: the order is then that of one process with as many rows a step.
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return sampling.ByLength(lengths, batch, self.args.data_seed)
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> torch.Tensor | None:

@@ -11,7 +11,7 @@ N parameters of the base, T trained ones, w bytes of a base's number, v of a tra
   exact. With gradient checkpointing: each layer's input, and one layer's activations.
 - logits: t V (w + 8): as they are, once more in float32, and their softmax.
 The peak is at the end of the forward pass, or at the step, whichever is higher.
-Left out: the allocator's fragments, work space of kernels, and layers unlike Llama's (their sum is about right).
+Left out: fragments in a GPU's allocator, and layers unlike Llama's (their sum is about right).
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from dataclasses import dataclass, field, replace
 
 from recipes.estimate.shapes import Shape
 
-LIBRARIES = 0.6e9  # bytes held after importing torch, transformers and peft
+LIBRARIES = 0.65e9  # bytes held after importing torch, transformers and peft, and by the kernels' own work space
+# What the C library's heap takes for each byte that passes through it in a step, measured: blocks of up to 32 MB leave
+# holes, and LoRA frees many between those it keeps. MALLOC_MMAP_THRESHOLD_=65536 avoids it, at some cost in time.
+HEAP, HEAP_WITH_ADAPTER = 1.25, 1.8
 CUDA_CONTEXT = 0.6e9  # of a device: the driver's context and the libraries' kernels
 FOUR_BITS, EIGHT_BITS = 0.516, 1.0
 # Bytes of optimiser state for each trained number.
@@ -82,12 +85,13 @@ def needed(shape: Shape, setting: Setting) -> Memory:
     masters = 4 * setting.trained if setting.trained_width < 4 else 0
     gradients = setting.trained_width * setting.trained
     buckets = gradients if setting.processes > 1 and not setting.shards else 0
+    heap = 1.0 if setting.on_gpu else HEAP_WITH_ADAPTER if setting.adapter else HEAP
     return Memory(
         _weights(shape, setting) * share["weights"],
         gradients * share["gradients"],
         (STATE.get(setting.optim, ADAM) * setting.trained + masters) * share["optimizer"],
-        activations(shape, setting),
-        setting.tokens * shape.vocabulary * (setting.width + 8),
+        heap * activations(shape, setting),
+        heap * setting.tokens * shape.vocabulary * (setting.width + 8),
         buckets,
         CUDA_CONTEXT if setting.on_gpu else LIBRARIES,
         setting.accumulation > 1,

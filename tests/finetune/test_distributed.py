@@ -1,10 +1,12 @@
-"""Two real processes (gloo) end where one process with the double batch ends; a world that is too small is refused."""
+"""Two real processes (gloo) end where one with the double batch ends, also after a kill; what cannot be is refused."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,76 @@ def test_a_world_smaller_than_asked_for_is_refused(recipe: dict[str, object], tm
     assert out.returncode != 0
     assert "2 processes were asked for, but this one works with 1" in out.stderr
     assert not (tmp_path / "small").exists()
+
+
+def start(path: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    """Start `tuneloop run` in a group of its own."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "recipes.run", "run", str(path), *overrides]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def workers(parent: int) -> list[int]:
+    """Return the processes below one that train, in the order of their start."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (place / "stat").read_text().rpartition(")")[2].split()
+            words = (place / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            below = workers(int(place.name))
+            trains = b"finetune" in words and not any(b"accelerate" in word for word in words)
+            found += below or ([int(place.name)] if trains else [])
+    return sorted(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("both", [False, True], ids=["one rank", "both ranks"])
+def test_a_killed_run_of_two_processes_ends_where_an_unbroken_one_ends(
+    recipe: dict[str, object], tmp_path: Path, both: bool
+) -> None:
+    # Packed rows (their tokens differ from process to process), accumulation, an optimiser with state.
+    training = {**recipe["training"], "optim": "adamw_torch", "learning_rate": 0.01, "max_steps": 8, "save_steps": 1}  # type: ignore[dict-item]
+    training |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+    data = {**recipe["data"], "packing": True, "max_length": 128}  # type: ignore[dict-item]
+    whole = {**recipe, "data": data, "training": training, "launch": {"config": "cpu_ddp", "num_processes": 2}}
+    for name in ("unbroken", "killed"):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({**whole, "output_dir": str(tmp_path / name)}))
+    unbroken = start(tmp_path / "unbroken.yaml")
+    out, error = unbroken.communicate(timeout=300)
+    assert unbroken.returncode == 0, error
+    lines = error.decode().splitlines()  # what a user sees: one line per process group, nothing of the libraries
+    assert lines and all(line.startswith("  sft") for line in lines)
+    assert len(lines) == len(set(lines))
+    assert out.decode().startswith("sft: ") and len(out.splitlines()) == 1
+
+    killed = start(tmp_path / "killed.yaml")
+    checkpoints = tmp_path / "killed.partial"
+    deadline = time.monotonic() + 200
+    while killed.poll() is None and not list(checkpoints.rglob("checkpoint-[2-7]")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    ranks = workers(killed.pid)
+    assert len(ranks) == 2
+    for pid in ranks if both else ranks[:1]:
+        os.kill(pid, signal.SIGKILL)
+    killed.communicate(timeout=120)
+    assert killed.returncode == 1 and not (tmp_path / "killed").exists()
+
+    again = start(tmp_path / "killed.yaml", "training.extra.dataloader_num_workers=1")
+    _, error = again.communicate(timeout=300)
+    assert again.returncode == 0 and b"going on from step" in error, error
+    first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("unbroken", "killed"))
+    assert first == second
+
+
+def test_a_config_that_accelerate_would_quietly_change_is_refused(recipe: dict[str, object], tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("FSDP works here")
+    file = write(tmp_path / "sharded.yaml", recipe, 4)
+    config = ["--config_file", str(ROOT / "recipes/accelerate/fsdp2.yaml"), "--num_processes", "2"]
+    out = accelerate(*config, "-m", "finetune", str(file))
+    assert out.returncode != 0
+    assert "FSDP needs GPUs: on CPUs accelerate would run plain DDP, every process with the whole model" in out.stderr
+    assert not (tmp_path / "sharded").exists()
