@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from recipes import provenance
+from recipes import launching, provenance
 from recipes.surroundings import SETTINGS
 
 # What the tests ran with. Others inside pyproject.toml's bounds should work; say so when something else is installed.
@@ -55,6 +55,8 @@ def findings() -> Iterator[Finding]:
     yield from _libraries()
     yield from _machine()
     yield _gpu()
+    yield _bfloat16()
+    yield from _configs()
     yield _hub()
     yield from _traps()
 
@@ -123,6 +125,27 @@ def _gpu() -> Finding:
     driver = Path("/proc/driver/nvidia/version").exists()
     write = "this torch is built without CUDA, or for a newer driver: see pytorch.org/get-started" if driver else ""
     return Finding("GPU", LOOK if driver else FINE, "none that torch can use; the CPU works", write)
+
+
+def _bfloat16() -> Finding:
+    """Say whether this CPU multiplies in bfloat16 by itself; without it float32 is faster."""
+    file = Path("/proc/cpuinfo")
+    flags = set(file.read_text().split()) if file.exists() else set()
+    units = sorted({"amx_bf16", "avx512_bf16", "bf16"} & flags)
+    return Finding(
+        "bfloat16 on the CPU", FINE, ", ".join(units) if units else "no units for it; float32 is faster here"
+    )
+
+
+def _configs() -> Iterator[Finding]:
+    """Say which of the shipped configs of accelerate can be used here, and what the others lack."""
+    gpus = launching.gpus()
+    for name in launching.names():
+        config = launching.read(name)
+        machines, each = config.num_machines, 1 if config.alone else 2 if config.use_cpu else max(1, gpus)
+        lacks = next(launching.refusals(config, machines * each, machines, gpus), None)
+        said = f"needs {machines} machines or more" if machines > 1 else "can be used"
+        yield Finding(f"launch.config: {name}", FINE, lacks[0] if lacks else said)
 
 
 def _hub() -> Finding:
