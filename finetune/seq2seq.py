@@ -195,26 +195,15 @@ class Validation:
         return [{"source": source, "written": text, "targets": targets} for (source, targets), text in both]
 
 
-def decoder_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Summed next-token loss of the targets (nats), and how many of their tokens were the model's first choice."""
-    from torch.nn.functional import cross_entropy
-
-    from finetune.objectives.targets import target_logits
-
-    logits = target_logits(model, batch, use_cache=False).float()
-    right = (logits.detach().argmax(-1) == batch["target_ids"]).sum()
-    return cross_entropy(logits, batch["target_ids"], reduction="sum"), {"accuracy": right}
-
-
 def learning(
     model: Any, tokenizer: Any, family: Family
 ) -> tuple[Callable[[Sequence[Any]], dict[str, Any]], Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]]:
     """Return how rows become batches for a loaded model, and their loss."""
     from functools import partial
 
-    from finetune import packing
+    from finetune import losses, packing
     from finetune.objectives import encoder_decoder
 
     if family == "encoder_decoder":
         return partial(encoder_decoder.collate, pad=tokenizer.pad_token_id or 0), encoder_decoder.loss
-    return packing.collate_for(model), decoder_loss
+    return packing.collate_for(model), losses.causal_lm_loss
