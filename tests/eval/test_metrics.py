@@ -126,6 +126,8 @@ COLUMNS = {
     "accuracy": {"predictions": [1, 0, 2, 2], "references": [1, 1, 2, 0]},
     "bits_per_byte": {"nll": [3.5, 1.25], "bytes": [7, 3]},
     "bleu": {"predictions": sentences(1, 9), "references": references(2, 9)},
+    "chrf": {"predictions": sentences(1, 9), "references": references(2, 9)},
+    "rouge_l": {"predictions": sentences(1, 9), "references": references(2, 9)},
     "contains": {"predictions": sentences(1, 9), "references": references(2, 9)},
     "exact_match": {"predictions": ["a fern", "June"], "references": [["ferns"], ["june"]]},
     "f1_macro": {"predictions": [1, 0, 2, 2], "references": [1, 1, 2, 0]},
