@@ -128,9 +128,9 @@ def test_a_killed_run_of_two_processes_ends_where_an_unbroken_one_ends(
     assert out.decode().startswith("sft: ") and len(out.splitlines()) == 1
 
     killed = start(tmp_path / "killed.yaml")
-    checkpoints = tmp_path / "killed.partial"
+    checkpoints = tmp_path / "killed.partial" / ".scratch" / "checkpoints"
     deadline = time.monotonic() + 200
-    while killed.poll() is None and not list(checkpoints.rglob("checkpoint-[2-7]")) and time.monotonic() < deadline:
+    while killed.poll() is None and not list(checkpoints.glob("checkpoint-[2-7]")) and time.monotonic() < deadline:
         time.sleep(0.002)
     ranks = workers(killed.pid)
     assert len(ranks) == 2
