@@ -81,11 +81,14 @@ def run(side: Side, job: dict[str, Any], folder: Path) -> dict[str, Any]:
         job["steps"] = min(job["steps"], max(WARM_UP + 1, job["tokens_in_all"] // (ROW * job["batch"]) - 1))
     file = folder / "job.json"
     file.write_text(json.dumps(job))
+    here = Path(__file__).parent
+    # torchtune has a package `recipes` of its own.
+    path = [str(here), str(here.parents[1])] if side.interpreter == sys.executable else [str(here)]
     environment = os.environ | {
         "OMP_NUM_THREADS": str(job["threads"]), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONPATH": str(Path(__file__).parent), "TRANSFORMERS_VERBOSITY": "error", "DISABLE_VERSION_CHECK": "1",
+        "PYTHONPATH": os.pathsep.join(path), "TRANSFORMERS_VERBOSITY": "error", "DISABLE_VERSION_CHECK": "1",
     }  # fmt: skip
-    command = [side.interpreter, str(Path(__file__).parent / "peer_sides.py"), side.function, str(file)]
+    command = [side.interpreter, str(here / "peer_sides.py"), side.function, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stderr[-3000:]}")
