@@ -235,7 +235,8 @@ class _Reading:
 
     def _nothing_left(self, count: int) -> UserError:
         if self.left_out[TOO_LONG]:
-            return self._too_long(f"none of {count} conversations can be used: {_said(self.left_out)}")
+            last = {**self.left_out, TOO_LONG: self.left_out.pop(TOO_LONG)}  # max_length and what is said of it follow
+            return self._too_long(f"none of {count} conversations can be used: {_said(last)}")
         said = _said(self.left_out) or "the file has no rows"
         return UserError(
             self.path, f"none of {count} conversations can be used: {said}", "name a file of conversations"
