@@ -2,7 +2,8 @@
 
 `huggingface` is one folder for vLLM, TGI and transformers: config, safetensors, tokenizer, chat template, and
 generation settings with every id that ends an answer. An adapter is merged into its base on the way. `lora` is an
-adapter that vLLM loads beside its base. Leaves out GGUF: llama.cpp's convert_hf_to_gguf.py reads the first layout.
+adapter that vLLM loads beside its base. `gguf` is one file for llama.cpp, Ollama and LM Studio, with a Modelfile for
+Ollama beside it (merging/llama_cpp.py says which models; llama.cpp's converter reads the first layout of the others).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from finetune.model_card import Card
 from finetune.stages.merge import Check, Dtype, ShardSize
+from recipes.errors import UserError
 from recipes.sections import Fault, ModelRef, StageRecipe, shipped
 
 # What vLLM's LoRA loader refuses or would leave out.
@@ -26,8 +28,10 @@ class Recipe(StageRecipe):
 
     stage: Literal["export"] = "export"
     model_name_or_path: ModelRef
-    layout: Literal["huggingface", "lora"] = "huggingface"
-    dtype: Dtype = Field("auto", description="How the result is stored; auto: as the base is.")
+    layout: Literal["huggingface", "lora", "gguf"] = "huggingface"
+    dtype: Dtype | Literal["q8_0"] = Field(
+        "auto", description="How the result is stored; auto: as the base is. q8_0 (8 bits) is for gguf."
+    )
     max_shard_size: ShardSize = "5GB"
     check: Check = Field(default_factory=Check)
     card: Card = Field(default_factory=Card)
@@ -35,14 +39,34 @@ class Recipe(StageRecipe):
     def faults(self) -> list[Fault]:
         """Refuse what cannot be merged, and adapters that the server would not serve as they were trained."""
         from finetune.merging import sources
-        from finetune.models import adapter_settings
 
         ref = self.model_name_or_path
         if not shipped(ref).is_dir():
             return []
         found = list(sources.faults([(("model_name_or_path",), ref)], None, one_tokenizer=True))
-        if found or self.layout == "huggingface":
-            return found
+        if self.dtype == "q8_0" and self.layout != "gguf":
+            found.append(Fault(("dtype",), f"{self.layout} has no q8_0", "write layout: gguf, or another dtype"))
+        if self.layout == "gguf":
+            return found or self._gguf_faults()
+        return found if found or self.layout == "huggingface" else self._lora_faults()
+
+    def _gguf_faults(self) -> list[Fault]:
+        from finetune.merging import heads, llama_cpp
+
+        ref = self.model_name_or_path
+        if (head := heads.of(ref)) != "causal":
+            return [Fault(("layout",), f"{ref} has the head {head}", "write layout: huggingface")]
+        try:
+            llama_cpp.refuse(ref)
+        except UserError as error:
+            return [Fault(("layout",), f"{error.where}: {error.what}", error.write)]
+        return []
+
+    def _lora_faults(self) -> list[Fault]:
+        from finetune.merging import sources
+        from finetune.models import adapter_settings
+
+        ref, found = self.model_name_or_path, list[Fault]()
         if not sources.is_adapter(ref):
             return [Fault(("layout",), f"{ref} is a whole model, no adapter", "write layout: huggingface")]
         settings = adapter_settings(shipped(ref))
@@ -59,7 +83,7 @@ class Recipe(StageRecipe):
 def run(recipe: Recipe) -> None:
     """Write the layout."""
     from finetune import model_card, models
-    from finetune.merging import adapter, checkpoint, sources
+    from finetune.merging import adapter, checkpoint, gguf_layout, sources
     from recipes import artifact
 
     ref = recipe.model_name_or_path
@@ -69,6 +93,8 @@ def run(recipe: Recipe) -> None:
                 shutil.copyfile(shipped(ref) / name, work.path / name)
             models.load_tokenizer(ref).save_pretrained(work.path)
             work.notes["base"] = models.base_note(models.base_of(ref)[0], recipe.output_dir)
+        elif recipe.layout == "gguf":
+            work.metrics |= gguf_layout.write(recipe, work)
         elif sources.is_adapter(ref):
             merged = adapter.merge(
                 ref, work.path, dtype=recipe.dtype, limit=checkpoint.size_in_bytes(recipe.max_shard_size),
