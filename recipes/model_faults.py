@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from recipes import optimizers, trackers, weight_names
 from recipes.finding import nearest
-from recipes.sections import Adapter, Fault, Freeze, Key, Model, StageRecipe, Training, shipped
+from recipes.sections import Adapter, Fault, Freeze, Key, Launch, Model, StageRecipe, Training, shipped
 
 # Made new for a stage or tied, so that the base's files need not have them.
 NEW_MODULES = {"lm_head", "score", "classifier", "qa_outputs", "embed_out"}
@@ -32,6 +32,7 @@ def faults(recipe: StageRecipe) -> list[Fault]:
     if isinstance(training, Training):
         found += optimizers.faults(training, adapter)
         found += trackers.faults(("training", "report_to"), training.report_to)
+        found += _alone(training, getattr(recipe, "launch", None))
     if not isinstance(model, Model) or not isinstance(training, Training):
         return found
     names = weight_names.of(model.model_name_or_path)
@@ -59,6 +60,14 @@ def lora_alone(model: Model, adapter: Adapter) -> list[Fault]:
     given = [(name, key) for name, key in LORA_ALONE if getattr(model if name == "model" else adapter, key)]
     found += [Fault(key, what, "leave it out") for key in given]
     return [*found, *_names(adapter, weight_names.of(model.model_name_or_path))]
+
+
+def _alone(training: Training, launch: Launch | None) -> Iterator[Fault]:
+    """Yield what several processes cannot have."""
+    if training.auto_find_batch_size and launch is not None and launch.num_processes > 1:
+        what = f"true with {launch.num_processes} processes: one that runs out of memory leaves the others waiting"
+        write = "leave it out, and write a smaller per_device_train_batch_size"
+        yield Fault(("training", "auto_find_batch_size"), what, write)
 
 
 def _excluding(model: Model, adapter: Adapter | None) -> Iterator[Fault]:

@@ -22,7 +22,15 @@ def planned_steps(training: Training, rows: int, processes: int) -> int:
 
 
 def arguments(
-    training: Training, folder: Path, steps: int, seed: int, *, validate: bool, by_length: bool, checkpointing: bool
+    training: Training,
+    folder: Path,
+    steps: int,
+    seed: int,
+    *,
+    validate: bool,
+    by_length: bool,
+    checkpointing: bool,
+    kernels: dict[str, Any],
 ) -> TrainingArguments:
     """Return transformers' arguments for a run of `steps` optimiser steps whose checkpoints go to `folder`.
 
@@ -65,6 +73,7 @@ def arguments(
         "disable_tqdm": True,
         "report_to": "none",
     }
+    values |= kernels
     values.update({name: value for name, value in training.extra.items() if name != "lr_scheduler_kwargs"})
     with told("training", "write a value that transformers' TrainingArguments takes"):
         return TrainingArguments(**values)

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
-from finetune import curves, memory, out_of_memory, trackers
+from finetune import curves, liger, memory, out_of_memory, trackers
 from finetune.freezing import trainable_parameters
 from finetune.training import saving, selection
 from finetune.training.arguments import arguments, planned_steps
 from finetune.training.progress import Progress
-from finetune.training.stage_trainer import Batch, Loss, Rows, Score, StageTrainer
+from finetune.training.sampling import Rows
+from finetune.training.stage_trainer import Batch, Loss, Score, StageTrainer
 from recipes.errors import UserError
 from recipes.launch import expect_world, rank, world
 from recipes.sections import Training
@@ -117,6 +118,7 @@ def _attempt(job: Job, training: Training) -> dict[str, float]:
     job.work.metrics["steps"] = trainer.state.global_step
     if job.work.main:
         job.work.volatile |= curves.write(job.work.path / "log.jsonl", job.work.path, job.name)
+    trainer.gather_weights()
     return metrics
 
 
@@ -143,6 +145,7 @@ def _trainer(job: Job, training: Training) -> StageTrainer:
             validate=bool(job.validation),
             by_length=job.by_length,
             checkpointing=plan.gradient_checkpointing,
+            kernels=kernels(training, job.model, device),
         ),
         train_dataset=Rows(job.train),
         eval_dataset=Rows(job.validation) if job.validation else None,
@@ -152,6 +155,20 @@ def _trainer(job: Job, training: Training) -> StageTrainer:
     expect_world(trainer.args.world_size, job.processes)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def kernels(training: Training, model: Any, device: torch.device) -> dict[str, Any]:
+    """Return the arguments that put Liger's kernels into a model: on a GPU by default, where they are installed.
+
+    Raises:
+        UserError: the recipe wants them where they cannot be had.
+    """
+    found = {} if training.use_liger_kernel is False else liger.arguments(model, device.type)
+    if training.use_liger_kernel and not found:
+        what = "true, but Liger's kernels need a GPU, the package liger-kernel, and one of "
+        write = "leave the key out: they are used where they can be"
+        raise UserError("training.use_liger_kernel", what + ", ".join(liger.FAMILIES), write)
+    return found
 
 
 def _with_less_memory(job: Job, training: Training, error: Exception) -> Training:

@@ -14,11 +14,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from transformers import Trainer
+from transformers.trainer_utils import seed_worker
 
 from finetune import memory, optimizers, throughput
 from finetune.training import sampling, saving, selection
@@ -69,14 +72,36 @@ class StageTrainer(Trainer):
         """Return nothing: Trainer would count the model's parameters anew in each micro-batch."""
         return 0
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """Return the order of the rows; where like lengths share a batch, one that an epoch alone decides."""
-        if self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)
-        lengths = [len(row["input_ids"]) for row in self.train_dataset.rows]
-        # Of a whole step over all processes: the order is then that of one process with as many rows a step.
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return sampling.ByLength(lengths, batch, self.args.data_seed)
+    def get_train_dataloader(self) -> Any:
+        """Return this process's micro-batches, in an order that seed and epoch alone decide."""
+        args, rows = self.args, self.train_dataset
+        lengths = None
+        if args.train_sampling_strategy == "group_by_length":
+            lengths = [len(row["input_ids"]) for row in rows.rows]
+        batches = sampling.Batches(
+            len(rows),
+            self._train_batch_size,
+            args.data_seed,
+            rank=args.process_index,
+            world=args.world_size,
+            # Of a whole step: the order is that of one process with as many rows a step.
+            group=args.gradient_accumulation_steps,
+            lengths=lengths,
+        )
+        loader = torch.utils.data.DataLoader(
+            rows,
+            batch_sampler=batches,
+            collate_fn=partial(with_filler, self.data_collator),
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            worker_init_fn=partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index),
+        )
+        # As if alone: the batches are this process's own already.
+        return prepare_data_loader(
+            loader, args.device, 1, 0, put_on_device=True, non_blocking=args.device.type == "cuda"
+        )
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> torch.Tensor | None:
         """Count the items of one optimiser step over all its micro-batches and all processes."""
@@ -95,6 +120,8 @@ class StageTrainer(Trainer):
         """Return the batch's share of the step's mean loss."""
         with memory.offloading(self.model, self.training, self.args.device):
             total, _ = self.loss(model, inputs)
+        if "filler" in inputs:
+            total = total * 0
         self._tokens += inputs["tokens"] if "tokens" in inputs else inputs["input_ids"].numel()
         items = inputs["count"] if num_items_in_batch is None else num_items_in_batch
         # Data parallelism averages gradients over processes; the sum over all items is wanted.
@@ -236,14 +263,10 @@ def _union(names: Iterable[str]) -> set[str]:
     return set(gather_object(list(names)))
 
 
-class Rows(torch.utils.data.Dataset):
-    """A list of rows as torch's Dataset."""
-
-    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.rows[index]
+def with_filler(collate: Callable[[Sequence[dict[str, Any]]], Batch], rows: Sequence[dict[str, Any]]) -> Batch:
+    """Return a batch of rows; one of a filler alone counts nothing."""
+    if not rows[0].get("filler"):
+        return collate(rows)
+    bare = {name: value for name, value in rows[0].items() if name != "filler"}
+    batch = {**collate([bare]), "filler": True}
+    return batch | {name: torch.zeros_like(batch[name]) for name in ("count", "tokens") if name in batch}

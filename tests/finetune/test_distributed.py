@@ -57,8 +57,16 @@ def write(path: Path, recipe: dict[str, object], batch: int) -> Path:
     return path
 
 
-def test_two_processes_equal_one(recipe: dict[str, object], tmp_path: Path) -> None:
-    one, two = write(tmp_path / "one.yaml", recipe, 12), write(tmp_path / "two.yaml", recipe, 6)
+@pytest.mark.parametrize("batch, accumulation, packing", [(12, 1, False), (10, 1, False), (4, 2, True)])
+def test_two_processes_equal_one(
+    batch: int, accumulation: int, packing: bool, recipe: dict[str, object], tmp_path: Path
+) -> None:
+    """With 10 of 12 rows in the first step, 2 are left for the second: one process has them, the other has none."""
+    recipe["data"]["packing"] = packing  # type: ignore[index]
+    recipe["training"]["gradient_accumulation_steps"] = accumulation  # type: ignore[index]
+    if packing:
+        recipe["data"]["max_length"] = 48  # type: ignore[index]
+    one, two = write(tmp_path / "one.yaml", recipe, batch), write(tmp_path / "two.yaml", recipe, batch // 2)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     alone = subprocess.run(
         [sys.executable, "-m", "finetune", str(one)], env=environment, capture_output=True, text=True, timeout=300

@@ -30,6 +30,7 @@ class Work:
     path: Path
     metrics: dict[str, Any] = field(default_factory=dict)
     volatile: set[str] = field(default_factory=set)
+    main: bool = True
 
     @property
     def scratch(self) -> Path:
@@ -286,3 +287,8 @@ def test_the_length_of_documents_is_weighted_by_their_tokens() -> None:
     packed = {"input_ids": [5] * 10, "starts": [0, 2, 6]}  # documents of 2, 4 and 4 tokens
     plain = {"input_ids": [5] * 20}
     assert document_length([packed, plain]) == pytest.approx((4 + 16 + 16 + 400) / 30)
+
+
+def test_kernels_that_cannot_be_had_are_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="training.use_liger_kernel: true, but Liger's kernels need a GPU"):
+        train(tmp_path, tiny_model_dir, rows(2), use_liger_kernel=True)
