@@ -2,9 +2,10 @@
 
 Task vectors are differences from the base (Ilharco et al. 2022, https://arxiv.org/abs/2212.04089). TIES keeps the
 largest, elects a sign and averages what agrees (Yadav et al. 2023, https://arxiv.org/abs/2306.01708); DARE drops
-at random and rescales (Yu et al. 2023, https://arxiv.org/abs/2311.03099); both are peft's functions. peft's own
-`add_weighted_adapter` applies them to A and B apart, whose product is then not the combination of the adapters; here
-they get the whole differences B A, as in the papers. SLERP turns from one model to the other (Shoemake 1985).
+at random and rescales (Yu et al. 2023, https://arxiv.org/abs/2311.03099); both are peft's functions,
+which get the whole differences B A here, as in the papers. peft's `add_weighted_adapter` applies them to A and B apart
+(`linear`: the product of the sums, so with terms B1 A2; tests/finetune/test_merge_kinds.py); only its `cat`, and its
+`svd` kinds at full rank, come to what stands here. SLERP turns from one model to the other (Shoemake 1985).
 """
 
 from __future__ import annotations

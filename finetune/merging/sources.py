@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from finetune.merging import adapter, checkpoint, heads, streaming
-from finetune.models import ADAPTER_CONFIG, base_of, signature
+from finetune.models import ADAPTER_CONFIG, adapter_settings, base_of, signature
 from recipes.errors import UserError
 from recipes.sections import Fault, Key, shipped
 
@@ -28,6 +28,8 @@ def faults(named: Sequence[tuple[Key, str]], base: tuple[Key, str] | None, *, on
         return
     yield from _heads(there)
     yield from _tokenizers(there, one_tokenizer)
+    if all(adapters):
+        yield from _longer(there)
     yield from _bases(there) if all(adapters) else _shapes([*([base] if base else []), *there])
 
 
@@ -65,6 +67,21 @@ def _bases(there: Sequence[tuple[Key, str]]) -> Iterator[Fault]:
         if base != first and not _same_weights(base, first):
             what = f"{ref} was trained on {base}, and {there[0][1]} on {first}: their weights differ"
             yield Fault(key, what, "combine adapters of one base; merge the others into theirs first")
+
+
+def _longer(there: Sequence[tuple[Key, str]]) -> Iterator[Fault]:
+    """Yield adapters with rows that their base does not have: there is nothing that they differ from."""
+    from data_prep.tokens import tokenization
+
+    for key, ref in there:
+        base = shipped(base_of(ref)[0])
+        learned = adapter_settings(str(shipped(ref))).get("trainable_token_indices")
+        if not learned or not base.is_dir() or not tokenization.file_of(ref).is_file():
+            continue
+        tokens, rows = tokenization.load(ref).get_vocab_size(), heads.config(base).get("vocab_size")
+        if rows is not None and tokens > rows:
+            what = f"{ref} has {tokens} tokens, and its base {base_of(ref)[0]} has rows for {rows}"
+            yield Fault(key, what, "merge each adapter into the base by itself, then combine the whole models (linear)")
 
 
 def _same_weights(one: str, other: str) -> bool:

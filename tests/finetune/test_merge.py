@@ -154,8 +154,19 @@ def test_a_longer_vocabulary_with_tied_embeddings(tiny_model_dir: Path, tmp_path
     assert len(models.load_tokenizer(str(tmp_path / "out"))) == 402
     again = models.load(str(tmp_path / "out")).model
     assert again.get_input_embeddings().weight.data_ptr() == again.get_output_embeddings().weight.data_ptr()
-    with pytest.raises(UserError, match=r"and .402, 32. in the models"):
-        merged(tmp_path / "both", *folders, method="linear")
+    named = [{"model_name_or_path": str(one)} for one in folders]
+    found = merge.Recipe(output_dir=str(tmp_path / "both"), models=named, method="linear").faults()
+    assert [one.what for one in found] == [
+        f"{one} has 402 tokens, and its base {tiny_model_dir} has rows for 400" for one in folders
+    ]
+    merged(tmp_path / "other", folders[1])
+    wholes = tmp_path / "out", tmp_path / "other"
+    merged(tmp_path / "both", *wholes, method="linear")  # which is what the message says to do
+    assert logits(tmp_path / "both", ids).shape == (1, 5, 402)
+    named = [{"model_name_or_path": str(one)} for one in wholes]
+    short = {"method": "ties", "density": 0.5, "base_model_name_or_path": str(tiny_model_dir)}
+    recipe = merge.Recipe(output_dir=str(tmp_path / "ties"), models=named, **short)
+    assert "is [402, 32] in" in recipe.faults()[0].what
 
 
 def ties_by_hand(deltas: list[Any], weights: list[float], density: float) -> Any:
