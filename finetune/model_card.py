@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from recipes.sections import Section, StageRecipe, shipped
+from recipes.sections import Fault, InputPath, Section, StageRecipe, shipped
 
 if TYPE_CHECKING:
     from recipes.artifact import Work
@@ -41,6 +42,14 @@ class Card(Section):
     intended_use: str | None = None
     out_of_scope: str | None = None
     limits: str | None = Field(None, description="Known limits and risks.")
+    benchmark: InputPath | None = Field(None, description="A `stage: benchmark` result that has measured the model.")
+
+
+def faults(card: Card) -> list[Fault]:
+    """Refuse a benchmark that is none."""
+    from finetune import benchmark_scores
+
+    return benchmark_scores.faults(("card", "benchmark"), card.benchmark)
 
 
 def write(recipe: StageRecipe, work: Work) -> None:
@@ -51,6 +60,7 @@ def write(recipe: StageRecipe, work: Work) -> None:
 
 def page(recipe: StageRecipe, work: Work) -> str:
     """Return the card of a result that is being made."""
+    from finetune import benchmark_scores
     from recipes import provenance
 
     card = getattr(recipe, "card", None) or Card()
@@ -62,6 +72,7 @@ def page(recipe: StageRecipe, work: Work) -> str:
         "## Limits and risks\n", card.limits or NOT_STATED,
         "## Where it comes from\n", *(_tree(origins) or [NOT_RECORDED]),
         "## Data\n", *(list(_data(origins)) or [NOT_RECORDED]),
+        "## Measured\n", benchmark_scores.section(card.benchmark, _measured(origins)) or NOT_RECORDED,
         "## How it was made\n", *_stage(recipe.stage, provenance.resolved(recipe), work.metrics, None),
         *(part for one in _results(origins) for part in _of_result(one)),
         "## Environment\n", _environment(provenance.library_versions(), provenance.machine()),
@@ -72,17 +83,18 @@ def page(recipe: StageRecipe, work: Work) -> str:
 
 
 def _origins(recipe: StageRecipe) -> list[Origin]:
-    """Return the tree behind each input of a recipe; hub models are leaves."""
+    """Return the tree behind each input of a recipe; hub models are leaves, and what only the card reads is none."""
     from recipes import artifact, lineage, provenance
 
     found = []
     for item in provenance.inputs_of(recipe):
+        if item.key.startswith("card."):
+            continue
         place = provenance.local(item.path)
-        maker = artifact.owner(place) if place else None
-        content = artifact.content_hash(place) if place else provenance.absent_hash(item.path)
-        if maker:
-            found.append(lineage._origin(item.key, item.path, content, maker))
+        if place and artifact.owner(place):
+            found.append(replace(lineage.trace(item.path), key=item.key))
         else:
+            content = artifact.content_hash(place) if place else provenance.absent_hash(item.path)
             revision = None if place else provenance.hub_revision(item.path)
             found.append(lineage.Origin(item.key, item.path, content, note=f"commit {revision}" if revision else ""))
     return found
@@ -102,6 +114,11 @@ def _results(origins: list[Origin]) -> list[Origin]:
 
 def _is_model(one: Origin) -> bool:
     return any((shipped(one.path) / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
+def _measured(origins: list[Origin]) -> dict[str, str]:
+    """Return the content of each model that the recipe names itself: of what else it may have been measured?"""
+    return {one.path: one.content for one in origins if _is_model(one) and "base_model" not in one.key}
 
 
 def _bases(origins: list[Origin]) -> list[Origin]:
@@ -167,7 +184,7 @@ def _data(origins: list[Origin]) -> Iterator[str]:
     """Yield each data set in the tree: its size, content hash, its own card, and whether documents were removed."""
     lines = {}
     for one in _walk(origins):
-        if _is_model(one) or "model_name_or_path" in one.key:
+        if _is_model(one) or "model_name_or_path" in one.key or one.key.startswith("check."):
             continue
         place = shipped(one.path)
         size = f"{_bytes(place):,} bytes" if place.exists() else "size not recorded"

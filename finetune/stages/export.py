@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from finetune import model_card
 from finetune.model_card import Card
 from finetune.stages.merge import Check, Dtype, ShardSize
 from recipes.errors import UserError
@@ -40,10 +41,10 @@ class Recipe(StageRecipe):
         """Refuse what cannot be merged, and adapters that the server would not serve as they were trained."""
         from finetune.merging import sources
 
-        ref = self.model_name_or_path
+        ref, carded = self.model_name_or_path, model_card.faults(self.card)
         if not shipped(ref).is_dir():
-            return []
-        found = list(sources.faults([(("model_name_or_path",), ref)], None, one_tokenizer=True))
+            return carded
+        found = carded + list(sources.faults([(("model_name_or_path",), ref)], None, one_tokenizer=True))
         if self.dtype == "q8_0" and self.layout != "gguf":
             found.append(Fault(("dtype",), f"{self.layout} has no q8_0", "write layout: gguf, or another dtype"))
         if self.layout == "gguf":
@@ -82,7 +83,7 @@ class Recipe(StageRecipe):
 
 def run(recipe: Recipe) -> None:
     """Write the layout."""
-    from finetune import model_card, models
+    from finetune import models
     from finetune.merging import adapter, checkpoint, gguf_layout, sources
     from recipes import artifact
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from finetune import model_card
 from finetune.model_card import Card
 from recipes.sections import Fault, InputPath, ModelRef, Section, StageRecipe, shipped
 
@@ -84,6 +85,7 @@ class Recipe(StageRecipe):
             *self._base_faults(adapters),
             *self._weight_faults(bool(adapters) and all(adapters)),
             *sources.faults(named, based, one_tokenizer=self.tokenizer is None),
+            *model_card.faults(self.card),
         ]
 
     def _method_faults(self) -> list[Fault]:
@@ -94,7 +96,7 @@ class Recipe(StageRecipe):
         if not several and self.method is not None:
             what = f"{self.method} combines two or more models, and there is one"
             found.append(Fault(("method",), what, "add another model, or leave method out to merge one adapter"))
-        if self.method == "slerp" and len(self.models) != 2:
+        if several and self.method == "slerp" and len(self.models) != 2:
             found.append(Fault(("models",), f"slerp with {len(self.models)} models", "write two models"))
         for key, methods in (("density", PRUNING), ("t", ("slerp",))):
             if getattr(self, key) is not None and self.method not in methods:
@@ -144,7 +146,6 @@ class Recipe(StageRecipe):
 
 def run(recipe: Recipe) -> None:
     """Merge; write a whole model."""
-    from finetune import model_card
     from finetune.merging import adapter, checkpoint, combination
     from recipes import artifact
 
