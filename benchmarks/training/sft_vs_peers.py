@@ -14,11 +14,13 @@ other round in reverse. Three steps warm up and are not counted. The columns:
 - the largest difference of a step's loss from TRL tuned by hand (fp32, no checkpointing). Over 1 % is an error: sides
   that learn something else are not compared. Packed sides see other rows in each step: only their speed counts.
 
-Without `--data` the answers' lengths are log-normal, as chosen so that 64 % of a random batch of 16 is padding; with it
-they are real ones (`question` and `answer` in each row). The peers need environments of their own:
-`pip install llamafactory` (its torchvision and torchaudio do not load beside a CPU torch: remove the former, put an
-empty torchaudio.py in place of the latter) and `pip install torchtune torchao==0.17.0` (0.18 took away what torchtune
-0.6.1 imports).
+Where the CPU has bfloat16 units, `--isa AVX512_CORE_VNNI` keeps oneDNN from using them: TRL's default is bfloat16, and
+on CPUs without such units that is its largest cost. Without `--data` the answers' lengths are log-normal, chosen so
+that 64 % of a random batch of 16 is padding; with it they are real ones (`question` and `answer` in each row).
+
+The peers need environments of their own: `pip install llamafactory` (its torchvision and torchaudio do not load beside
+a CPU torch: remove the former, put an empty torchaudio.py in place of the latter) and `pip install torchtune
+torchao==0.17.0` (0.18 took away what torchtune 0.6.1 imports).
 """
 
 from __future__ import annotations
@@ -88,6 +90,8 @@ def run(side: Side, job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "OMP_NUM_THREADS": str(job["threads"]), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
         "PYTHONPATH": os.pathsep.join(path), "TRANSFORMERS_VERBOSITY": "error", "DISABLE_VERSION_CHECK": "1",
     }  # fmt: skip
+    if job["isa"]:
+        environment["ONEDNN_MAX_CPU_ISA"] = job["isa"]
     command = [side.interpreter, str(here / "peer_sides.py"), side.function, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     if done.returncode:
@@ -125,8 +129,8 @@ def prepare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     lengths = [len(row["input_ids"]) for row in tokens]
     return {
         "model": model, "conversations": str(folder / "conversations.jsonl"), "tokens": str(folder / "tokens.jsonl"),
-        "steps": steps, "batch": BATCH, "warm_up": WARM_UP, "threads": options.threads, "lengths": lengths,
-        "tokens_a_step": sum(lengths) / steps, "tokens_in_all": sum(lengths),
+        "steps": steps, "batch": BATCH, "warm_up": WARM_UP, "threads": options.threads, "isa": options.isa,
+        "lengths": lengths, "tokens_a_step": sum(lengths) / steps, "tokens_in_all": sum(lengths),
     }  # fmt: skip
 
 
@@ -139,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--rounds", type=int, default=3)
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--sides", nargs="*", default=[])
+    command.add_argument("--isa", help="oneDNN's ONEDNN_MAX_CPU_ISA for all sides")
     command.add_argument("--llamafactory-python")
     command.add_argument("--torchtune-python")
     return command
