@@ -108,7 +108,10 @@ def _walk(origins: list[Origin]) -> Iterator[Origin]:
 
 def _results(origins: list[Origin]) -> list[Origin]:
     """Return the results in the tree, each once, nearest first."""
-    found = {one.content: one for one in _walk(origins) if one.manifest}
+    found: dict[str, Origin] = {}
+    for one in _walk(origins):  # several files of one result lead to the same manifest
+        if one.manifest:
+            found.setdefault(one.manifest.content, one)
     return list(found.values())
 
 
@@ -170,32 +173,49 @@ def _what(recipe: StageRecipe, card: Card, origins: list[Origin]) -> Iterator[st
     yield f"- Licence: {told if license or inherited else NOT_RECORDED}\n"
 
 
-def _tree(origins: list[Origin], depth: int = 0) -> list[str]:
-    lines = []
+def _tree(origins: list[Origin]) -> list[str]:
+    lines = list(_branches(origins, 0, set()))
+    return ["\n".join(lines)] if lines else []
+
+
+def _branches(origins: list[Origin], depth: int, drawn: set[str]) -> Iterator[str]:
     for one in origins:
         made = f", made by `stage: {one.manifest.stage}`" if one.manifest else ""
+        again = one.manifest is not None and one.manifest.content in drawn and bool(one.inputs)
         note = f" ({one.note})" if one.note else ""
-        lines.append(f"{'  ' * depth}- {one.key}: `{one.path}`{made}, content `{one.content}`{note}")
-        lines += _tree(one.inputs, depth + 1)
-    return ["\n".join(lines)] if depth == 0 and lines else lines
+        note += " (made from what stands above)" if again else ""
+        yield f"{'  ' * depth}- {one.key}: `{one.path}`{made}, content `{one.content}`{note}"
+        if one.manifest:
+            drawn.add(one.manifest.content)
+        if not again:
+            yield from _branches(one.inputs, depth + 1, drawn)
 
 
 def _data(origins: list[Origin]) -> Iterator[str]:
-    """Yield each data set in the tree: its size, content hash, its own card, and whether documents were removed."""
-    lines = {}
+    """Yield each data set in the tree: size, hash, what it was for, its own card, whether documents were removed."""
+    lines: dict[str, str] = {}
     for one in _walk(origins):
         if _is_model(one) or "model_name_or_path" in one.key or one.key.startswith("check."):
             continue
         place = shipped(one.path)
         size = f"{_bytes(place):,} bytes" if place.exists() else "size not recorded"
-        line = f"- `{one.path}`: {size}, content `{one.content}`"
+        line = f"- `{one.path}`: {size}, content `{one.content}`{_purpose(one.key)}"
         if place.is_dir() and (place / CARD).is_file():
             line += f"; its data card is `{one.path}/{CARD}`"
         if one.manifest and one.manifest.recipe.get("forget"):
             line += f"; a block list of documents to leave out was applied (`{one.manifest.recipe['forget']}`)"
-        lines[one.content] = line
+        lines.setdefault(one.content, line)
     if lines:
         yield "\n".join(lines.values())
+
+
+def _purpose(key: str) -> str:
+    """Return what a data set was for, where it was not trained on."""
+    if key.startswith("decontaminate"):
+        return "; not trained on: its questions were kept out of the training text"
+    if key == "forget":
+        return "; the block list of documents to leave out"
+    return "; for validation" if "validation" in key else ""
 
 
 def _bytes(place: Path) -> int:
@@ -207,7 +227,8 @@ def _of_result(one: Origin) -> Iterator[str]:
     manifest = one.manifest
     assert manifest is not None
     took = f"{manifest.seconds:.0f} s on {manifest.machine.get('platform', 'an unknown machine')}, {manifest.started}"
-    yield from _stage(f"{manifest.stage} (`{one.path}`)", manifest.recipe, manifest.metrics, took)
+    where = manifest.recipe.get("output_dir", one.path)
+    yield from _stage(f"{manifest.stage} (`{where}`)", manifest.recipe, manifest.metrics, took)
 
 
 def _stage(title: str, recipe: dict[str, Any], metrics: dict[str, Any], took: str | None) -> Iterator[str]:

@@ -119,11 +119,13 @@ def _part(part: dict[str, Any]) -> tuple[Any, ...]:
 
 def _adds_bos(file: Path, values: dict[str, Any]) -> bool:
     """Return whether one token is put before every text; anything else that is added cannot be said."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(file))
-    plain, whole = (tokenizer.encode("a", add_special_tokens=added).ids for added in (False, True))
-    if whole in (plain, [*whole[:1], *plain]):
-        return whole != plain
-    what = f"the tokenizer makes {whole} of 'a', whose own ids are {plain}"
-    raise UserError(str(file), what, CONVERTER)
+    entry = values["post_processor"] or {"type": "ByteLevel"}
+    parts = entry["processors"] if entry["type"] == "Sequence" else [entry]
+    added: list[str] = []
+    for part in parts:
+        if part["type"] not in ("ByteLevel", "TemplateProcessing"):
+            raise UserError(str(file), f"llama.cpp does not do what {part['type']} adds to a text", CONVERTER)
+        added += [next(iter(piece)) for piece in part.get("single", ())]
+    if added in ([], ["Sequence"], ["SpecialToken", "Sequence"]):
+        return added[:1] == ["SpecialToken"]
+    raise UserError(str(file), "llama.cpp does not add more than one token to a text, before it", CONVERTER)

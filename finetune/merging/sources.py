@@ -105,12 +105,20 @@ def _tokenizers(there: Sequence[tuple[Key, str]], one_tokenizer: bool) -> Iterat
     """Yield models whose tokens, or whose template where none is chosen, differ from the first one's."""
     first = there[0][1]
     for key, ref in there[1:]:
-        if _vocabulary(ref) != _vocabulary(first):
+        if not _same_file(ref, first) and _vocabulary(ref) != _vocabulary(first):
             what = f"{ref} and {first} have other tokens for the same ids"
             yield Fault(key, what, "merge models with one tokenizer")
         elif one_tokenizer and _template(ref) != _template(first):
             what = f"{ref} and {first} have different chat templates, so it is not known how the result is talked to"
             yield Fault(key, what, "write tokenizer: and the folder whose template the result is to have")
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Return whether the two tokenizers' files are byte for byte the same, which is soon seen."""
+    from data_prep.tokens import tokenization
+
+    files = [tokenization.file_of(ref) for ref in (one, other)]
+    return all(file.is_file() for file in files) and files[0].read_bytes() == files[1].read_bytes()
 
 
 def _vocabulary(ref: str) -> str | None:
