@@ -25,7 +25,7 @@ from typing import IO, Any, TypeVar, cast
 
 from recipes.errors import UserError
 
-Message = dict[str, str]
+Message = dict[str, Any]  # role and content; an answer with `weight: 0` is read and not learnt
 ROLES = ("system", "user", "assistant")
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a damaged compressed file raises

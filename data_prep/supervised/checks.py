@@ -29,7 +29,7 @@ from data_prep import decontaminate, shingles
 from data_prep.decontaminate import Hit, Questions
 from data_prep.decontaminate import Item as Question
 from data_prep.records import Message
-from data_prep.supervised.turns import Parts, Refused, check_turns
+from data_prep.supervised.turns import Parts, Refused, check_turns, unlearnt
 from recipes.errors import UserError
 
 PLACEHOLDERS = (
@@ -44,6 +44,7 @@ REFUSAL = re.compile(
 )
 LOST, MAX_LOST = "\ufffd", 0.002
 SURROGATE = re.compile("[\ud800-\udfff]")
+UNLEARNT = "answers of weight 0"
 SAMPLE = 2000  # characters by which the language is told
 
 
@@ -121,13 +122,14 @@ class Checker:
         self._contamination(found)
         if self.rules.duplicates:
             self._repeated(found, place)
+        self.changed[UNLEARNT] += unlearnt(found.parts.get("messages", ()))
         return found
 
     def _tidied(self, value: Any) -> Any:
         if isinstance(value, str):
             return self._clean(value)
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            return [{"role": turn["role"], "content": self._clean(turn["content"])} for turn in value]
+            return [{**turn, "content": self._clean(turn["content"])} for turn in value]
         return value
 
     def _clean(self, text: str) -> str:
@@ -179,12 +181,20 @@ class Checker:
         names = [name for name in ("chosen", "rejected", "completion") if name in parts]
         for conversation in [parts["prompt"] + parts[name] for name in names] or [parts["messages"]]:
             check_turns(conversation)
+        if names:
+            self._whole_answers(parts, names)
         if "chosen" in parts and _folded(parts["chosen"]) == _folded(parts["rejected"]):
             raise Refused("chosen equals rejected")
         prompt = "\n".join(turn["content"] for turn in start if turn["role"] == "user")
         answers = [_said(parts[name]) for name in names] or [_said(parts["messages"])]
         labels = (str(parts["label"]).lower(),) if "completion" in parts else ()
         return Checked(parts, prompt, tuple(answers), labels)
+
+    def _whole_answers(self, parts: Parts, names: Sequence[str]) -> None:
+        """Refuse a compared answer that is not to be learnt; what stands before one is not learnt anyway."""
+        if any(unlearnt(parts[name]) for name in names):
+            raise Refused("turn of weight 0", "an answer that is not to be learnt")
+        parts["prompt"] = [{"role": turn["role"], "content": turn["content"]} for turn in parts["prompt"]]
 
     def _lengths(self, found: Checked, texts: Sequence[str]) -> None:
         # A pair is as long as its longer side: prompt and chosen, or prompt and rejected.
@@ -277,8 +287,8 @@ def token_counter(path: str) -> Callable[[Sequence[str]], int]:
 
 
 def _said(turns: Sequence[Message]) -> str:
-    """Return all that the assistant says, turns apart by a NUL, which tidied texts do not hold."""
-    return "\0".join(turn["content"] for turn in turns if turn["role"] == "assistant")
+    """Return all that the assistant says and is learnt, turns apart by a NUL, which tidied texts do not hold."""
+    return "\0".join(turn["content"] for turn in turns if turn["role"] == "assistant" and turn.get("weight") != 0)
 
 
 def _alternatives(parts: Parts) -> list[list[str]]:

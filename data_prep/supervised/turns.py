@@ -7,13 +7,15 @@ Tool calls and results have no role of their own in the rows that trainers read.
 conversation; `as_text` writes them in the form of Hermes and Qwen: a call as `<tool_call>` in the assistant's text, a
 result as `<tool_response>` in a user's turn, the tools' descriptions as `<tools>` in the system message, so that calls
 are trained on and results are not.
+
+An answer with `weight: 0` (OpenAI) or `train: false` (Axolotl) is kept with `weight: 0`: it is read and not learnt.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,12 +149,30 @@ def messages(value: Any, options: Options, tools: Any = None) -> list[Message]:
 def _turns(item: Any, role_key: str, text_key: str, options: Options) -> list[Message]:
     if not isinstance(item, dict) or role_key not in item or not {text_key, "tool_calls", "function_call"} & set(item):
         raise Refused("not a message", f"needs {role_key} and {text_key}")
-    if item.get("weight") == 0 and not isinstance(item.get("weight"), bool):
-        raise Refused("turn of weight 0", "an answer that is not to be learnt")
     role, calls = options.role(item[role_key]), item.get("tool_calls") or item.get("function_call")
     if role in ("tool call", "tool result") or calls:
-        return _tool_turn(role, item.get(text_key), calls, options, str(item[role_key]))
-    return [{"role": role, "content": _content(item.get(text_key), text_key)}]
+        found = _tool_turn(role, item.get(text_key), calls, options, str(item[role_key]))
+    else:
+        found = [{"role": role, "content": _content(item.get(text_key), text_key)}]
+    if found[0]["role"] != "assistant" or _is_learnt(item):
+        return found
+    return [{**turn, "weight": 0} for turn in found]
+
+
+def _is_learnt(item: Row) -> bool:
+    """Return whether a message counts in the loss.
+
+    Raises: Refused for a weight between 0 and 1.
+    """
+    weights = [item[name] for name in ("weight", "train") if item.get(name) is not None]
+    if odd := [value for value in weights if value not in (0, 1)]:
+        raise Refused("weight of a turn", f"{str(odd[0])[:40]}, not 0 or 1")
+    return all(weights)
+
+
+def unlearnt(turns: Sequence[Message]) -> int:
+    """Return how many answers are read and not learnt."""
+    return sum(turn.get("weight") == 0 for turn in turns)
 
 
 def _content(value: Any, name: str) -> str:
@@ -233,6 +253,8 @@ def check_turns(turns: list[Message]) -> None:
         raise Refused("no user turn", " ".join(roles) or "no turn at all")
     if roles[-1] != "assistant":
         raise Refused("no answer at the end", f"the last turn is the {roles[-1]}'s")
+    if unlearnt(turns) == roles.count("assistant"):
+        raise Refused("turn of weight 0", "no answer of the row is to be learnt")
     spoken = roles[1:] if roles[0] == "system" else roles
     if any(role != ("user", "assistant")[index % 2] for index, role in enumerate(spoken)):
         raise Refused("roles out of order", " ".join(roles)[:120])

@@ -114,7 +114,7 @@ def test_tool_turns_are_refused_or_written_out() -> None:
 @pytest.mark.parametrize(
     ("messages", "reason", "detail"),
     [
-        ([ASK, {**ANSWER, "weight": 0}], "turn of weight 0", "an answer that is not to be learnt"),
+        ([ASK, {**ANSWER, "weight": 0.5}], "weight of a turn", "0.5, not 0 or 1"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}, ANSWER], "not text",
          "content holds image_url"),
         ([ASK, {"role": "assistant", "content": None}], "not text", "content is null"),
@@ -125,6 +125,22 @@ def test_messages_that_cannot_be_read(messages: list[Any], reason: str, detail: 
     with pytest.raises(Refused) as caught:
         read("conversations", {"messages": messages})
     assert (caught.value.reason, caught.value.detail) == (reason, detail)
+
+
+def test_an_answer_that_is_not_learnt_is_kept_where_answers_are_learnt_by_turns() -> None:
+    unlearnt = {**ANSWER, "weight": 0}
+    told = [{"messages": [ASK, unlearnt, ASK, ANSWER]}]
+    both = [ASK, {**ANSWER, "train": False}, ASK, {**ANSWER, "weight": 1}]
+    assert read("conversations", {"messages": both})[1] == told
+    with pytest.raises(Refused) as caught:
+        read("pairs", {"messages": [ASK, unlearnt]})
+    assert caught.value.reason == "turn of weight 0"
+    _, (row,) = read("preferences", {"prompt": [ASK, unlearnt, ASK], "chosen": [ANSWER], "rejected": [WORSE]})
+    checked = checks.Checker(checks.Rules("preferences"), Questions()).check(row, "a:1")
+    assert checked.parts == {"prompt": [ASK, ANSWER, ASK], "chosen": [ANSWER], "rejected": [WORSE]}
+    _, (row,) = read("preferences", {"prompt": [ASK], "chosen": [unlearnt], "rejected": [WORSE]})
+    with pytest.raises(Refused, match="turn of weight 0"):
+        checks.Checker(checks.Rules("preferences"), Questions()).check(row, "a:1")
 
 
 PREFERENCES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [

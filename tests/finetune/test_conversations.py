@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from data_prep.records import write_rows
+from data_prep.stages import instructions
 from finetune import chat, chat_templates, conversations, token_bytes
 from finetune.conversations import Settings
 from finetune.models import load_tokenizer
@@ -113,6 +114,34 @@ def test_which_turns_count(tokenizer: Any, file: Path) -> None:
     assert len(none) == 1 and none.left_out == {"no turn to train on": 1, "no assistant turn": 1}
     with pytest.raises(UserError, match=r"talks.jsonl:1: a message has weight 0.5; write 0 or 1"):
         read(file, tokenizer, [[user("a"), assistant("b", weight=0.5)]])
+
+
+def test_a_weight_of_a_raw_file_reaches_the_mask(tokenizer: Any, tmp_path: Path) -> None:
+    """Both spellings of weight 0, through `stage: instructions`, to what the loss counts."""
+    raw = [
+        {"messages": [user("a"), assistant("In June.", weight=0), user("b"), assistant("Sandy.", weight=1)]},
+        {"conversations": [
+            {"from": "human", "value": "c"}, {"from": "gpt", "value": "Mara Holm."},
+            {"from": "human", "value": "d"}, {"from": "gpt", "value": "The pond.", "train": False},
+        ]},
+        {"messages": [user("e"), assistant("Gladly.", weight=0)]},
+        {"messages": [user("f"), assistant("Gladly."), {**user("g"), "weight": 0}, assistant("Nine.")]},
+    ]  # fmt: skip
+    for number, row in enumerate(raw):
+        write_rows(tmp_path / f"raw-{number}.jsonl", [row])
+    made = instructions.Recipe(
+        inputs=[{"path": str(tmp_path / f"raw-{number}.jsonl")} for number in range(4)],
+        output_dir=str(tmp_path / "made"), kind="conversations", validation=0.0,
+    )  # fmt: skip
+    assert made.faults() == []
+    instructions.run(made)
+    statistics = json.loads((tmp_path / "made" / "statistics.json").read_text())
+    assert statistics["changed"] == {"answers of weight 0": 2} and statistics["refused"] == {"turn of weight 0": 1}
+    found = conversations.rows(str(tmp_path / "made" / "train.jsonl"), tokenizer, Settings(256))
+    assert [learned(tokenizer, row) for row in found] == [
+        "Sandy.<|end|>", "Mara Holm.<|end|>", "Gladly.<|end|>Nine.<|end|>"
+    ]  # fmt: skip
+    assert [tokenizer.decode(row["input_ids"]).count("<|end|>") for row in found] == [4, 4, 4]
 
 
 def test_a_system_prompt_is_put_where_there_is_none(tokenizer: Any, file: Path) -> None:

@@ -24,7 +24,7 @@ from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any
 
-from data_prep.supervised.turns import Options, Parts, Refused, Row
+from data_prep.supervised.turns import Options, Parts, Refused, Row, unlearnt
 
 KINDS = ("conversations", "preferences", "unpaired", "classification", "pairs")
 TURNED = {"pairs": "conversations", "conversations": "pairs", "unpaired": "preferences"}
@@ -159,6 +159,8 @@ def turned(parts: Parts, kind: str) -> Iterable[Parts]:
         turns = parts["messages"]
         if [turn["role"] for turn in turns] != ["user", "assistant"]:
             raise Refused("not one exchange", " ".join(turn["role"] for turn in turns)[:120])
+        if unlearnt(turns):
+            raise Refused("turn of weight 0", "an answer that is not to be learnt")
         yield {"source": turns[0]["content"], "target": turns[1]["content"]}
     elif kind == "conversations":
         asked, said = parts["source"], parts["target"]
