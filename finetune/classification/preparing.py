@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.classification import encoding, rows
 from finetune.families import Family, family_of
+from recipes.errors import UserError
 from recipes.sections import Model
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ def prepare(recipe: Recipe, tokenizer: Any, family: Family, left_out: Counter[st
         left_out["validation: a label that no training row has"] += sum(unseen.values())
         names = ", ".join(f"{label} ({count})" for label, count in list(unseen.items())[:5])
         print(f"  validation rows with labels that no training row has are left out: {names}", file=sys.stderr)
+    check_head(recipe.model, labels)
     weights = rows.class_weights(items, labels, asked.class_weights, multi_label=multi)
     cut: Counter[str] = Counter()
     train = encoded(recipe, tokenizer, family, items, labels, weights, cut)
@@ -82,6 +86,32 @@ def tokenizer_of(model: Model) -> Any:
 
     base, adapter = bases.base_of(model.model_name_or_path)
     return bases.load_tokenizer(adapter or base, trust_remote_code=model.trust_remote_code)
+
+
+def check_head(model: Model, labels: Sequence[str]) -> None:
+    """Refuse to go on with the adapter of a finished classifier whose head tells other labels apart.
+
+    Raises:
+        UserError: it has other labels, or the same in another order.
+    """
+    from finetune import bases, models
+
+    _, adapter = bases.base_of(model.model_name_or_path)
+    file = None if adapter is None else Path(adapter) / models.LABELS
+    if file is None or not file.is_file():
+        return
+    kept = json.loads(file.read_text(encoding="utf-8"))["labels"]
+    if kept == list(labels):
+        return
+    what = f"its head tells {_some(kept)} apart, the rows {_some(labels)}"
+    write = "start from its base, for which a head is made, or name rows with its labels"
+    if set(labels) <= set(kept):
+        write = f"write classification.labels: {json.dumps(kept, ensure_ascii=False)}"
+    raise UserError(f"{model.model_name_or_path}: an adapter with its head", what, write)
+
+
+def _some(labels: Sequence[str], most: int = 5) -> str:
+    return ", ".join(labels[:most]) + (f" and {len(labels) - most} more" if len(labels) > most else "")
 
 
 def family_from(model: Model) -> Family:

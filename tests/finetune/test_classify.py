@@ -290,19 +290,54 @@ def _without_dropout(base: Path) -> tuple[Any, Any]:
     return loaded.model, loaded.tokenizer
 
 
+@pytest.mark.parametrize("family, adapter", [("encoder", None), ("decoder", {"r": 4, "lora_dropout": 0.1})])
 def test_a_cut_run_goes_on_bit_for_bit(
-    bases: dict[str, Path], texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, adapter: Any, bases: dict[str, Path], texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout, class weights, selection of the best: all as in the run that was never cut."""
     training = {
         "max_steps": 8, "save_steps": 2, "eval_steps": 2, "per_device_train_batch_size": 3,
         "metric_for_best_model": "f1_macro", "load_best_model_at_end": True,
     }  # fmt: skip
-    keys = {"classification": {"class_weights": "balanced"}, "training": training}
-    classify.run(recipe(bases["encoder"], texts, tmp_path / "whole", **keys))
-    cut = cut_and_go_on(classify, recipe(bases["encoder"], texts, tmp_path / "cut", **keys), 2, monkeypatch)
-    assert (cut / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+    keys = {"classification": {"class_weights": "balanced"}, "training": training, "adapter": adapter}
+    classify.run(recipe(bases[family], texts, tmp_path / "whole", **keys))
+    cut = cut_and_go_on(classify, recipe(bases[family], texts, tmp_path / "cut", **keys), 2, monkeypatch)
+    file = "adapter_model.safetensors" if adapter else "model.safetensors"
+    assert (cut / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert metrics(cut) == metrics(tmp_path / "whole")
+
+
+def test_a_classifiers_adapter_goes_on_with_its_own_labels_alone(
+    bases: dict[str, Path], texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: dict[str, Any] = {"adapter": {"r": 4}, "training": {"max_steps": 40}}
+    first = recipe(bases["decoder"], texts, tmp_path / "first", **keys)
+    classify.run(first)
+    again = {"adapter": {}, "training": {"max_steps": 1, "learning_rate": 1e-6}}
+    classify.run(recipe(tmp_path / "first", texts, tmp_path / "second", **again))
+    losses = [metrics(tmp_path / name)["eval_loss"] for name in ("first", "second")]
+    assert losses[1] == pytest.approx(losses[0], abs=0.01)
+    fewer, other = tmp_path / "fewer.jsonl", tmp_path / "other.jsonl"
+    write_rows(fewer, [row for row in read_rows(texts) if row["label"] != "soil"])
+    write_rows(other, [{**row, "label": f"a {row['label']}"} for row in read_rows(texts)])
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("a model was loaded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "load_for", refused)
+        own = 'write classification.labels: ["people", "soil", "water"]'
+        for file, asked, write in (
+            (other, {}, "start from its base, for which a head is made, or name rows with its labels"),
+            (fewer, {}, own),
+            (texts, {"labels": ["water", "soil", "people"]}, own),
+        ):
+            with pytest.raises(UserError, match="its head tells people, soil, water apart, the rows") as caught:
+                classify.run(recipe(tmp_path / "first", file, tmp_path / "third", classification=asked, **again))
+            assert caught.value.write == write
+    kept = {"labels": ["people", "soil", "water"]}
+    classify.run(recipe(tmp_path / "first", fewer, tmp_path / "fourth", classification=kept, **again))
+    assert metrics(tmp_path / "fourth")["eval_accuracy"] == 1.0
 
 
 def test_labels_that_training_never_saw_are_counted(
