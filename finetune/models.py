@@ -25,7 +25,7 @@ from finetune.bases import (
 from finetune.loaded import Loaded, device_of, dtype_of, right_pad, told
 from finetune.reward_models import Reward, last_token_scores, load_reward, load_reward_base
 from recipes.errors import UserError
-from recipes.sections import Model, shipped
+from recipes.sections import Adapter, Model, shipped
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -78,8 +78,17 @@ def tokenizer_of(model: Model) -> Any:
     return tokenizer
 
 
-def load_for(model: Model, head: Head = "causal", labels: list[str] | None = None, multi_label: bool = False) -> Loaded:
+def load_for(
+    model: Model,
+    head: Head = "causal",
+    labels: list[str] | None = None,
+    multi_label: bool = False,
+    *,
+    adapter: Adapter | None = None,
+) -> Loaded:
     """Load a recipe's model for training, with what it freezes frozen.
+
+    Under `adapter` the base is frozen and need not be precise to the last bit: `dtype: auto` goes by that.
 
     An adapter made for another head (a chat model that a classifier starts from) is not put on here: `add_adapter`
     carries its weights over.
@@ -97,6 +106,7 @@ def load_for(model: Model, head: Head = "causal", labels: list[str] | None = Non
         trust_remote_code=model.trust_remote_code,
         quantize=quantization.settings(model),
         trainable=True,
+        frozen=model.quantization is None and adapter is not None and adapter.is_plain_lora,
     )
     chat_templates.choose(loaded.tokenizer, model.chat_template)
     if model.freeze:
@@ -116,6 +126,7 @@ def load(
     device: str | None = None,
     quantize: quantization.Settings | None = None,
     trainable: bool = False,
+    frozen: bool = False,
 ) -> Loaded:
     """Load a model with its tokenizer, the adapter attached if `ref` is one; in eval mode unless `trainable`.
 
@@ -129,7 +140,7 @@ def load(
         refuse_reward_model(adapter)
     where = device_of(device)
     tokenizer = load_tokenizer(adapter or base, trust_remote_code=trust_remote_code)
-    kind = dtype_of(dtype, where)
+    kind = dtype_of(dtype, where, frozen=frozen)
     arguments: dict[str, Any] = {"dtype": kind, "attn_implementation": attn_implementation}
     arguments |= {"trust_remote_code": trust_remote_code} | _classes(head, adapter or base, labels, multi_label)
     if quantize:

@@ -67,6 +67,12 @@ class Adapter(Section):
         return self.num_virtual_tokens if self.peft_type == "prompt_tuning" else 0
 
     @property
+    def is_plain_lora(self) -> bool:
+        """Return whether the adapter is LoRA layers on a base that stays as it is, and nothing besides."""
+        others = self.use_dora or self.moves_base or self.init_lora_weights == "loftq" or self.modules_to_save
+        return self.peft_type == "lora" and not others
+
+    @property
     def moves_base(self) -> bool:
         """Return whether the first values are taken out of the base, which is another one while training lasts.
 

@@ -5,6 +5,7 @@ Versions come from the packages' metadata; only torch is imported, and only to s
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -129,12 +130,16 @@ def _gpu() -> Finding:
 
 def _bfloat16() -> Finding:
     """Say whether this CPU multiplies in bfloat16 by itself; without it float32 is faster."""
+    units = ", ".join(bfloat16_units())
+    return Finding("bfloat16 on the CPU", FINE, units or "no units for it; float32 is faster here")
+
+
+@functools.cache
+def bfloat16_units() -> tuple[str, ...]:
+    """Return the instructions with which this CPU multiplies in bfloat16 (of Linux's /proc/cpuinfo)."""
     file = Path("/proc/cpuinfo")
     flags = set(file.read_text().split()) if file.exists() else set()
-    units = sorted({"amx_bf16", "avx512_bf16", "bf16"} & flags)
-    return Finding(
-        "bfloat16 on the CPU", FINE, ", ".join(units) if units else "no units for it; float32 is faster here"
-    )
+    return tuple(sorted({"amx_bf16", "avx512_bf16", "bf16"} & flags))
 
 
 def _configs() -> Iterator[Finding]:

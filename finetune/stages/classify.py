@@ -136,7 +136,7 @@ def run(recipe: Recipe) -> None:
         data = preparing.prepare(recipe, tokenizer, preparing.family_from(recipe.model), left_out)
         work.metrics |= data.counts
         head: models.Head = "token_classification" if asked.kind == "tokens" else "sequence_classification"
-        loaded = models.load_for(recipe.model, head, data.labels, asked.multi_label)
+        loaded = models.load_for(recipe.model, head, data.labels, asked.multi_label, adapter=recipe.adapter)
         models.add_adapter(loaded, recipe.adapter)
         threshold = None if asked.threshold == "tuned" else float(asked.threshold)
         check = Validation(data.validation, data.validation_items, data.labels, asked.kind, threshold)

@@ -132,7 +132,9 @@ def run(recipe: Recipe) -> None:
     with artifact.writing(recipe) as work:
         set_seed(recipe.seed)
         texts = corpus.read(recipe, tokenizer_of(recipe))
-        loaded = models.load_for(recipe.model, corpus.HEADS[texts.objective])
+        loaded = models.load_for(
+            recipe.model, corpus.HEADS[texts.objective], adapter=None if recipe.tokenizer else recipe.adapter
+        )
         if recipe.tokenizer:
             vocabulary.extend(loaded, texts.tokenizer, recipe.tokenizer)
         models.add_adapter(loaded, recipe.adapter)

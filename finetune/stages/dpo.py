@@ -72,7 +72,7 @@ def run(recipe: Recipe) -> None:
         left_out: Counter[str] = Counter()
         train = pairs(recipe.data, tokenizer, recipe.data.train_file, left_out)
         validation = pairs(recipe.data, tokenizer, recipe.data.validation_file, left_out)
-        loaded = models.load_for(recipe.model)
+        loaded = models.load_for(recipe.model, adapter=recipe.adapter)
         models.add_adapter(loaded, recipe.adapter)
         add_reference(loaded.model, train + validation, recipe.training.per_device_eval_batch_size)
         work.metrics["train_pairs"] = len(train)

@@ -105,7 +105,9 @@ def run(recipe: Recipe) -> None:
         train = encoder.rows(seq2seq.read(recipe.data.train_file, left_out), left_out)
         pairs = seq2seq.read(recipe.data.validation_file, left_out)
         validation = encoder.rows(pairs, left_out)
-        loaded = models.load_for(recipe.model, "seq2seq" if family == "encoder_decoder" else "causal")
+        loaded = models.load_for(
+            recipe.model, "seq2seq" if family == "encoder_decoder" else "causal", adapter=recipe.adapter
+        )
         models.add_adapter(loaded, recipe.adapter)
         work.metrics |= {"train_pairs": len(train), "left_out": dict(left_out), "truncated": dict(encoder.cut)}
         check = seq2seq.Validation.of(pairs, encoder, recipe.generation, recipe.training.per_device_eval_batch_size)

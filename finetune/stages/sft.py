@@ -81,7 +81,7 @@ def run(recipe: Recipe) -> None:
             for path in (recipe.data.train_file, recipe.data.validation_file)
         )
         work.metrics |= _counts(train, validation)
-        loaded = models.load_for(recipe.model)
+        loaded = models.load_for(recipe.model, adapter=recipe.adapter)
         models.add_adapter(loaded, recipe.adapter)
         if work.main:
             _tell(work.metrics)

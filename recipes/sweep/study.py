@@ -43,7 +43,7 @@ def opened(recipe: Recipe, base: Examined) -> optuna.Study:
         storage=storage, study_name="sweep", direction=recipe.direction, load_if_exists=True, pruner=pruner(recipe)
     )
     _same_sweep(study, recipe, base)
-    return study  # type: ignore[no-any-return]
+    return study
 
 
 def imported() -> Any:
