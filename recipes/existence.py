@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from recipes import artifact, remote
+from recipes import artifact, model_folder, remote
 from recipes.errors import UserError
 from recipes.finding import Stage, nearest
 from recipes.provenance import hub_revision
@@ -155,7 +155,8 @@ def _model_fault(key: Key, value: str) -> Fault | None:
 
 def _folder_fault(key: Key, value: str, place: Path) -> Fault | None:
     if any((place / name).is_file() for name in MODEL_FILES):
-        return None
+        damage = model_folder.damage(place)
+        return Fault(key, *damage) if damage else None
     if manifest := artifact.read(place):
         return Fault(key, f"{value} is the result of stage {manifest.stage}, which makes no model", "name a model")
     inside = [entry.name for entry in place.iterdir() if any((entry / name).is_file() for name in MODEL_FILES)]

@@ -218,6 +218,39 @@ def test_an_input_that_a_neighbour_makes():
     assert said(text) == ["r.yaml:5: data.file: runs/first/out.txt is not there; make it first: tuneloop run make.yaml"]
 
 
+WHOLE = b'\x40\0\0\0\0\0\0\0{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}          ' + b"\0" * 8
+DAMAGED = {
+    "half of config.json": ("config.json", b'{"model_type": "lla', "is no JSON object; copy or download it again"),
+    "half of the weights": (
+        "model.safetensors",
+        WHOLE[:-3],
+        "has 77 bytes, and 80 belong there; copy or download it again",
+    ),
+    "no header": ("model.safetensors", b"hello", "has no header of safetensors; copy or download it again"),
+    "a pointer": (
+        "model.safetensors",
+        b"version https://git-lfs.github.com/spec/v1",
+        "is a pointer of Git LFS, not weights; run `git lfs pull` in its folder",
+    ),
+    "a shard": (
+        "model.safetensors.index.json",
+        b'{"weight_map": {"a": "model-00001-of-00002.safetensors"}}',
+        "names model-00001-of-00002.safetensors, which is not there; copy the missing file in",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_model(kind):
+    text = GOOD + "model: {model_name_or_path: models/small}\n"
+    assert len(WHOLE) == 80
+    Path("models/small/model.safetensors").write_bytes(WHOLE)
+    assert said(text) == []
+    name, content, message = DAMAGED[kind]
+    Path("models/small", name).write_bytes(content)
+    assert said(text) == [f"r.yaml:6: model.model_name_or_path: models/small/{name} {message}"]
+
+
 def test_a_result_of_data_for_a_model():
     from recipes import artifact
 
