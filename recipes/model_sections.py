@@ -85,7 +85,7 @@ class Model(Section):
     model_name_or_path: ModelRef = Field(description="A local folder, a finished stage's folder, or a Hugging Face id.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="auto: bfloat16 on GPUs, float32 on CPUs; a base under LoRA bfloat16 where the CPU multiplies in it. "
+        description="auto: bfloat16 on GPUs, float32 on CPUs; under LoRA bfloat16 also on CPUs that multiply in it. "
         "Adapters are always float32.",
     )
     attn_implementation: str = Field("sdpa", description="transformers' own names: sdpa, eager, flash_attention_2, ...")

@@ -36,12 +36,14 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from ((name.value, node.lineno) for name in node.args[:1] if isinstance(name, ast.Constant))
 
 
-def at_import_time(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Yield the modules imported when a file itself is imported: outside functions and TYPE_CHECKING."""
+def at_import_time(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, int]]:
+    """Yield the modules imported when a file itself is imported: outside functions, methods and TYPE_CHECKING."""
     for node in tree.body:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, ast.ClassDef):
+            yield from at_import_time(node)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from imports(ast.Module([node], []))
 
 
