@@ -39,7 +39,7 @@ def adapter(folder: str, base: str = "base", more: int = 0, **settings: Any) -> 
     place.mkdir()
     values = {"base_model_name_or_path": base, "peft_type": "LORA", "task_type": "CAUSAL_LM"} | settings
     (place / "adapter_config.json").write_text(json.dumps(values))
-    (place / "adapter_model.safetensors").write_bytes(b"")
+    (place / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")  # no weights
     tokenizer(place, more)
 
 
