@@ -91,17 +91,18 @@ def run(recipe: Recipe) -> None:
         ]
         if recipe.data.packing:
             work.metrics["packed_rows"] = len(rows[0])
+        collate = packing.collate_for(loaded.model)
         work.metrics |= fit(
             loaded.model,
             recipe.training,
             *rows,
             loss=answer_loss,
-            collate=packing.collate_for(loaded.model),
+            collate=collate,
             work=work,
             seed=recipe.seed,
             name="sft",
             processes=recipe.launch.num_processes,
-            by_length=True,
+            by_length=collate is packing.collate_tokens,  # where there is padding, as little of it as can be
             score=_score(recipe, tokenizer),
         )
         if recipe.adapter:
