@@ -33,6 +33,9 @@ TASKS = {
 }
 HEADS = ["classifier", "score", "qa_outputs"]  # peft trains and saves them for classification tasks
 SHAPE = ("r", "lora_alpha", "use_rslora", "use_dora")
+# What an adapter that goes on keeps as well, whatever a recipe says: told instead of passed over.
+KEPT = ("target_modules", "exclude_modules", "feedforward_modules", "layers_to_transform", "rank_pattern")
+KEPT += ("alpha_pattern", "modules_to_save", "lora_dropout")
 KEYS_AND_VALUES = {"k_proj", "v_proj", "key", "value", "k_lin", "v_lin", "query_key_value", "qkv_proj"}
 FEEDFORWARD = {"down_proj", "fc2", "wo", "w2", "dense_4h_to_h", "lin2"}
 WRITE = "write target_modules that the model has, or all-linear"
@@ -86,6 +89,7 @@ def add_adapter(loaded: Loaded, adapter: Adapter | None) -> None:
     if loaded.adapter:
         check_same_shape(loaded.adapter, adapter)
         if hasattr(loaded.model, "peft_config"):
+            _check_kept(loaded.adapter, adapter)
             loaded.model.loraplus_lr_ratio = adapter.loraplus_lr_ratio
             return
         adapter = _shaped_as(loaded.adapter, adapter)
@@ -238,6 +242,22 @@ def check_same_shape(folder: str, adapter: Adapter) -> None:
                 f"{wanted[key]}, but the adapter to go on from ({folder}) has {there}",
                 f"write {there}, or leave the key out",
             )
+
+
+def _check_kept(folder: str, adapter: Adapter) -> None:
+    """Refuse a recipe that writes what the adapter that goes on has otherwise."""
+    config = adapter_settings(folder)
+    for key in KEPT:
+        wanted, there = getattr(adapter, key), config.get(key)
+        if key in adapter.model_fields_set and wanted != "all-linear" and not _alike(key, wanted, there):
+            what = f"{wanted}, but the adapter to go on from ({folder}) has {there}"
+            raise UserError(f"adapter.{key}", what, "leave the key out, or start from a whole model")
+
+
+def _alike(key: str, wanted: Any, there: Any) -> bool:
+    if isinstance(wanted, list) and isinstance(there, list):
+        return set(wanted) == set(there) or (key == "modules_to_save" and set(wanted) <= set(there))
+    return bool((wanted or None) == (there or None))
 
 
 def _shaped_as(folder: str, adapter: Adapter) -> Adapter:

@@ -72,11 +72,19 @@ def _alone(training: Training, launch: Launch | None) -> Iterator[Fault]:
 
 def _excluding(model: Model, adapter: Adapter | None) -> Iterator[Fault]:
     """Yield pairs of values that exclude each other."""
+    if "bnb_4bit_use_double_quant" in model.model_fields_set and model.quantization not in ("nf4", "fp4"):
+        what = "constants are quantised again in 4 bits only"
+        yield Fault(("model", "bnb_4bit_use_double_quant"), what, "write model.quantization: nf4, or leave it out")
     if adapter is None:
         if model.quantization and not (shipped(model.model_name_or_path) / "adapter_config.json").is_file():
             what = f"a base in {model.quantization} cannot be trained itself"
             yield Fault(("model", "quantization"), what, "add an `adapter` section, or leave quantization out")
         return
+    by_pattern = isinstance(adapter.target_modules, str) and adapter.target_modules != "all-linear"
+    if adapter.layers_to_transform and by_pattern:
+        what = "a regular expression picks its layers itself, so layers_to_transform has no say"
+        write = "write target_modules as a list, or the layers into the expression"
+        yield Fault(("adapter", "layers_to_transform"), what, write)
     key: Key = ("adapter", "init_lora_weights")
     start, bits = adapter.init_lora_weights, model.quantization
     if model.freeze:
@@ -107,10 +115,29 @@ def _names(adapter: Adapter, names: dict[str, int]) -> Iterator[Fault]:
         yield from _targets(("adapter", "feedforward_modules"), adapter.feedforward_modules, modules)
     whole = sorted({name.rsplit(".", 1)[0] for name in names} | NEW_MODULES)
     yield from _targets(("adapter", "modules_to_save"), adapter.modules_to_save or [], whole)
+    yield from _patterns(adapter, modules)
     count = weight_names.layers(names)
     for index, layer in enumerate(adapter.layers_to_transform or ()):
         if not 0 <= layer < count:
             yield _no_layer(("adapter", "layers_to_transform", index), layer, count)
+
+
+def _patterns(adapter: Adapter, modules: list[str]) -> Iterator[Fault]:
+    """Yield patterns of other ranks and alphas that meet no module, as peft reads them."""
+    tables: list[tuple[str, dict[str, int]]] = [
+        ("rank_pattern", adapter.rank_pattern),
+        ("alpha_pattern", adapter.alpha_pattern),
+    ]
+    for key, table in tables:
+        for pattern in table:
+            try:
+                met = weight_names.searched(rf"(.*\.)?({pattern})", modules, whole=True)
+            except re.error as error:
+                what = f"{pattern!r} is no regular expression ({error})"
+                yield Fault(("adapter", key), what, "write names such as q_proj")
+                continue
+            if not met:
+                yield _not_there(("adapter", key), pattern, modules, f"the pattern {pattern!r} meets no module")
 
 
 def _no_layer(key: Key, layer: int, count: int) -> Fault:

@@ -50,11 +50,20 @@ DECIDED = {
     "include_num_input_tokens_seen": "leave it out: tokens are counted in log.jsonl",
     "remove_unused_columns": "leave it out: a stage takes the columns it needs",
     "disable_tqdm": "leave it out: one line shows the progress",
+    "skip_memory_metrics": "leave it out: the manifest has the peak of memory",
+    "accelerator_config": "leave it out: the loop shares out rows and counts accumulation by itself",
+    "dataloader_drop_last": "leave it out: no row is dropped",
+    "length_column_name": "leave it out: rows are as long as their input_ids",
 }
 _UNUSED = """
     batch_eval_metrics do_eval do_predict do_train eval_accumulation_steps eval_do_concat_batches
-    eval_use_gather_object include_for_metrics label_names prediction_loss_only log_on_each_node
+    eval_use_gather_object include_for_metrics label_names prediction_loss_only log_on_each_node bf16_full_eval
+    fp16_full_eval
 """
+_LOADER = "dataloader_in_order dataloader_multiprocessing_context"
+_TRACKING = "run_name project trackio_bucket_id trackio_space_id trackio_static_space_id"
 _HUB = "push_to_hub hub_always_push hub_model_id hub_private_repo hub_revision hub_strategy hub_token"
 DECIDED |= dict.fromkeys(_UNUSED.split(), "leave it out: it belongs to an evaluation loop that is not used here")
 DECIDED |= dict.fromkeys(_HUB.split(), "leave it out: nothing is sent to a hub")
+DECIDED |= dict.fromkeys(_LOADER.split(), "leave it out: rows come in an order that the seed decides")
+DECIDED |= dict.fromkeys(_TRACKING.split(), "leave it out: trackers get what log.jsonl says, under the stage's name")

@@ -83,17 +83,26 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _schedule_has_its_arguments(self) -> Self:
-        given = self.extra.get("lr_scheduler_kwargs") or {}
-        for name, wanted in NEEDED.items():
-            if self.lr_scheduler_type == name and not wanted & set(given):
+        given, name = self.extra.get("lr_scheduler_kwargs") or {}, self.lr_scheduler_type
+        for needy, wanted in NEEDED.items():
+            if name == needy and not wanted & set(given):
                 one = sorted(wanted)[0]
-                raise ValueError(f"{name} needs an argument: write extra: {{lr_scheduler_kwargs: {{{one}: ...}}}}")
+                raise ValueError(f"{needy} needs an argument: write extra: {{lr_scheduler_kwargs: {{{one}: ...}}}}")
+        if name == "constant" and "warmup_ratio" in self.model_fields_set and self.warmup_ratio:
+            raise ValueError("constant has no warm-up: write constant_with_warmup, or leave warmup_ratio out")
+        if name != "warmup_stable_decay":
+            if "decay_ratio" in self.model_fields_set:
+                raise ValueError(f"{name} has no decay_ratio: write warmup_stable_decay, or leave it out")
+        elif self.warmup_ratio + self.decay_ratio > 1:
+            raise ValueError("warmup_ratio and decay_ratio are more than all steps: write smaller ones")
         return self
 
     @model_validator(mode="after")
     def _selection_has_validations(self) -> Self:
         if self.early_stopping_patience and not self.eval_steps:
             raise ValueError("early_stopping_patience needs validations: write eval_steps")
+        if self.early_stopping_threshold and not self.early_stopping_patience:
+            raise ValueError("early_stopping_threshold decides when to stop: write early_stopping_patience")
         if self.load_best_model_at_end and not self.eval_steps:
             raise ValueError("load_best_model_at_end needs validations to choose from: write eval_steps")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from pydantic import ValidationError
 from torch.nn.functional import cross_entropy
 
 from finetune import adapters, generate, models, optimizers, precision, vocabulary
+from recipes import model_faults
 from recipes.errors import UserError
 from recipes.load import RecipeError
 from recipes.load import load as load_recipe
-from recipes.sections import Adapter, Generation, Model
+from recipes.sections import Adapter, Generation, Model, Training
 
 IDS = torch.randint(3, 390, (2, 12), generator=torch.Generator().manual_seed(0))
 LORA: dict[str, Any] = {"r": 4, "lora_alpha": 8}
@@ -264,6 +266,11 @@ def test_an_adapter_goes_on_or_is_refused(tiny_model_dir: Path, tmp_path: Path) 
     for section, what in (({"r": 8}, "adapter.r: 8, but"), ({"peft_type": "ia3"}, "adapter.peft_type: ia3, but")):
         with pytest.raises(UserError, match=what):
             models.add_adapter(going, Adapter(**section))
+    models.add_adapter(going, Adapter(target_modules="all-linear", lora_dropout=0.0, rank_pattern={}))
+    kept = ({"lora_dropout": 0.5}, {"target_modules": ["v_proj"]}, {"modules_to_save": ["lm_head"]})
+    for section in (*kept, {"layers_to_transform": [1]}, {"rank_pattern": {"q_proj": 2}}):
+        with pytest.raises(UserError, match=rf"adapter.{next(iter(section))}: .*, but the adapter to go on from"):
+            models.add_adapter(going, Adapter.model_validate(section))
     with pytest.raises(UserError, match="the recipe has no `adapter` section"):
         models.add_adapter(going, None)
 
@@ -322,6 +329,43 @@ training: {{learning_rate: 1e-4, optim: adamw_8bits}}
         "these",
         f"{place}:13: training.optim: there is no optimiser adamw_8bits; did you mean adamw_8bit?",
     ]
+
+
+def test_keys_that_nothing_would_read_are_told(tiny_model_dir: Path) -> None:
+    model = Model(model_name_or_path=str(tiny_model_dir), bnb_4bit_use_double_quant=False)
+    adapter = Adapter(
+        target_modules=".*q_proj", layers_to_transform=[0], rank_pattern={"q_prj": 2, "layers.0.mlp.*": 3},
+        alpha_pattern={"(": 1},
+    )  # fmt: skip
+    recipe = SimpleNamespace(model=model, adapter=adapter, training=Training(learning_rate=1e-4))
+    found = {".".join(map(str, fault.key)): f"{fault.what}; {fault.write}" for fault in model_faults.faults(recipe)}  # type: ignore[arg-type]
+    assert found == {
+        "model.bnb_4bit_use_double_quant": "constants are quantised again in 4 bits only; write model.quantization: "
+        "nf4, or leave it out",
+        "adapter.layers_to_transform": "a regular expression picks its layers itself, so layers_to_transform has no "
+        "say; write target_modules as a list, or the layers into the expression",
+        "adapter.rank_pattern": "the pattern 'q_prj' meets no module; did you mean q_proj?",
+        "adapter.alpha_pattern": found["adapter.alpha_pattern"],
+    }
+    assert found["adapter.alpha_pattern"].startswith("'(' is no regular expression")
+
+
+UNREAD: list[tuple[dict[str, Any], str]] = [
+    ({"decay_ratio": 0.2}, "cosine has no decay_ratio"),
+    ({"lr_scheduler_type": "constant", "warmup_ratio": 0.1}, "constant has no warm-up"),
+    ({"lr_scheduler_type": "warmup_stable_decay", "warmup_ratio": 0.5, "decay_ratio": 0.8}, "more than all steps"),
+    ({"early_stopping_threshold": 0.1}, "write early_stopping_patience"),
+    ({"extra": {"dataloader_drop_last": True}}, "`dataloader_drop_last` cannot be set here"),
+    ({"extra": {"bf16_full_eval": True}}, "`bf16_full_eval` cannot be set here"),
+    ({"extra": {"run_name": "x"}}, "`run_name` cannot be set here"),
+]
+
+
+@pytest.mark.parametrize("section, what", UNREAD)
+def test_training_keys_that_nothing_would_read_are_told(section: dict[str, Any], what: str) -> None:
+    with pytest.raises(ValidationError, match=what):
+        Training(learning_rate=1e-4, **section)
+    Training(learning_rate=1e-4, lr_scheduler_type="constant", warmup_ratio=0)
 
 
 def test_ia3_finds_its_modules_where_peft_has_no_table() -> None:
