@@ -7,10 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from recipes import optimizers, trackers, weight_names
 from recipes.finding import nearest
-from recipes.sections import Adapter, Fault, Freeze, Key, Launch, Model, StageRecipe, Training, shipped
+from recipes.sections import (
+    Adapter,
+    Fault,
+    Freeze,
+    InputPath,
+    Key,
+    Launch,
+    Model,
+    Section,
+    StageRecipe,
+    Training,
+    shipped,
+)
 
 # Made new for a stage or tied, so that the base's files need not have them.
 NEW_MODULES = {"lm_head", "score", "classifier", "qa_outputs", "embed_out"}
@@ -33,9 +46,11 @@ def faults(recipe: StageRecipe) -> list[Fault]:
         found += optimizers.faults(training, adapter)
         found += trackers.faults(("training", "report_to"), training.report_to)
         found += _alone(training, getattr(recipe, "launch", None))
+        found += _unvalidated(training, getattr(recipe, "data", None))
     if not isinstance(model, Model) or not isinstance(training, Training):
         return found
     names = weight_names.of(model.model_name_or_path)
+    found += _template(model.chat_template)
     found += _excluding(model, adapter)
     if isinstance(adapter, Adapter) and adapter.peft_type != "lora" and getattr(recipe, "tokenizer", None):
         what = f"{adapter.peft_type} trains no embeddings, which new tokens need"
@@ -70,13 +85,34 @@ def _alone(training: Training, launch: Launch | None) -> Iterator[Fault]:
         yield Fault(("training", "auto_find_batch_size"), what, write)
 
 
+def _unvalidated(training: Training, data: Section | None) -> Iterator[Fault]:
+    """Yield choices by validations that never happen."""
+    if getattr(data, "validation_file", "none asked for") is not None:
+        return
+    for key in ("early_stopping_patience", "load_best_model_at_end"):
+        if value := getattr(training, key):
+            what = f"{str(value).lower()}, and there are no validation rows to choose by"
+            yield Fault(("training", key), what, "write data.validation_file, or leave it out")
+
+
+def _template(template: str | None) -> Iterator[Fault]:
+    """Yield a fault for a template file that is not there; names are looked at where the section is read."""
+    if isinstance(template, InputPath) and not Path(template).is_file():
+        what = f"{template} is not there"
+        yield Fault(("model", "chat_template"), what, "write a file.jinja, or the name of a shipped template")
+
+
 def _excluding(model: Model, adapter: Adapter | None) -> Iterator[Fault]:
     """Yield pairs of values that exclude each other."""
     if "bnb_4bit_use_double_quant" in model.model_fields_set and model.quantization not in ("nf4", "fp4"):
         what = "constants are quantised again in 4 bits only"
         yield Fault(("model", "bnb_4bit_use_double_quant"), what, "write model.quantization: nf4, or leave it out")
     if adapter is None:
-        if model.quantization and not (shipped(model.model_name_or_path) / "adapter_config.json").is_file():
+        if (shipped(model.model_name_or_path) / "adapter_config.json").is_file():
+            what = f"{model.model_name_or_path} is an adapter, and the recipe has no `adapter` section"
+            write = "write `adapter: {}` to go on training that adapter, or start from a whole model"
+            yield Fault(("model", "model_name_or_path"), what, write)
+        elif model.quantization:
             what = f"a base in {model.quantization} cannot be trained itself"
             yield Fault(("model", "quantization"), what, "add an `adapter` section, or leave quantization out")
         return
@@ -171,13 +207,23 @@ def _not_there(key: Key, name: str, modules: list[str], what: str) -> Fault:
 
 def _frozen(section: Freeze, names: dict[str, int]) -> Iterator[Fault]:
     """Yield layers and patterns of a freeze section that the base does not have."""
-    count = weight_names.layers(names)
-    for layer in sorted(section.layer_numbers()):
-        if layer >= count:
+    count, numbers = weight_names.layers(names), section.layer_numbers()
+    if section.layers and not numbers:
+        write = "write the lower number first"
+        yield Fault(("model", "freeze", "layers"), f"{section.layers} are no layers", write)
+    for layer in sorted(numbers):
+        if not 0 <= layer < count:
             yield _no_layer(("model", "freeze", "layers"), layer, count)
             break
     written: list[tuple[str, list[str]]] = [("modules", section.modules), ("unfreeze", section.unfreeze)]
     known = [*names, *(f"{name}.weight" for name in NEW_MODULES)]
+    if (
+        section.modules
+        and not section.unfreeze
+        and all(any(re.search(pattern, name) for pattern in section.modules) for name in known)
+    ):
+        what = "its patterns meet every weight, so nothing is left to train"
+        yield Fault(("model", "freeze", "modules"), what, "freeze less, or name what is trained in unfreeze")
     for key, patterns in written:
         for index, pattern in enumerate(patterns):
             if not weight_names.searched(pattern, known):
