@@ -14,6 +14,9 @@ from recipes.errors import UserError
 
 GREEN, GREY, BOLD, OFF = "\033[32m", "\033[90m", "\033[1m", "\033[0m"
 SHOWN = 3
+TOLD = ", told"
+SECOND = (", written", TOLD, ", target")  # the other half of the row before
+WITHOUT_ANSWERS = ("base", "classify", "cpt")  # stages in which no answer is to be ended
 Sample = tuple[str, list[int], list[int]]  # title, ids, and 1 where the loss counts one
 
 
@@ -40,17 +43,16 @@ def main(recipe: Any, path: str) -> None:
             path, "no rows are left to train on", f"left out: {dict(left_out) or 'nothing; the file is empty'}"
         )
     paint = Paint(sys.stdout.isatty())
-    for title, ids, mask in samples[:SHOWN]:
-        print(paint.title(f"── {title} · {len(ids)} tokens, {sum(mask)} of them learned"))
-        print(paint.tokens(tokenizer, ids, mask), end="\n\n")
-    counted = sum(sum(mask) for _, _, mask in samples)
-    tokens = sum(len(mask) for _, _, mask in samples)
-    print(
-        f"{len(samples)} rows, {tokens} tokens, {counted / max(1, tokens):.1%} of them learned (in [brackets] / green)"
-    )
+    of_row = rows_of(samples)
+    for (title, ids, mask), row in zip(samples, of_row, strict=True):
+        if row < SHOWN:
+            learned = f", {sum(mask)} of them learned" if any(mask) else ""
+            print(paint.title(f"── {title} · {len(ids)} tokens{learned}"))
+            print(paint.tokens(tokenizer, ids, mask), end="\n\n")
+    print(_summary(samples, of_row[-1] + 1))
     for reason, count in left_out.items():
         print(f"left out: {count} rows, {reason}")
-    for warning in warnings(tokenizer, samples):
+    for warning in warnings(tokenizer, samples, answers=recipe.stage not in WITHOUT_ANSWERS):
         print(paint.title(f"look here: {warning}"))
 
 
@@ -67,17 +69,35 @@ def collect(recipe: Any, tokenizer: Any, left_out: Counter[str]) -> list[Sample]
     return found
 
 
-def warnings(tokenizer: Any, samples: list[Sample]) -> list[str]:
-    """Return what is suspicious about the rendered samples."""
+def rows_of(samples: list[Sample]) -> list[int]:
+    """Return each sample's row, counted from 0: what is read and what is written of a row stand in two samples."""
+    found: list[int] = []
+    for title, _, _ in samples:
+        found.append(found[-1] + (not title.endswith(SECOND)) if found else 0)
+    return found
+
+
+def _summary(samples: list[Sample], rows: int) -> str:
+    """Return one line on all rows; of whole texts the label alone is learned, of which no token is shown."""
+    after = [title for title, _, _ in samples[1:]] + [""]
+    # What is told of a row are its own tokens once more.
+    tokens = sum(len(mask) for (_, _, mask), title in zip(samples, after, strict=True) if not title.endswith(TOLD))
+    counted = sum(sum(mask) for _, _, mask in samples)
+    learned = f"{counted / max(1, tokens):.1%} of them learned (in [brackets] / green)"
+    return f"{rows} rows, {tokens} tokens, {learned if counted else 'learned is the label behind the arrow'}"
+
+
+def warnings(tokenizer: Any, samples: list[Sample], *, answers: bool = True) -> list[str]:
+    """Return what is suspicious about the rendered samples; `answers` are to be ended by the model itself."""
     from finetune import chat
 
     found = []
     ends = set(chat.end_ids(tokenizer))
     # A continued-pretraining row is cut anywhere; only a masked row (an answer) must show its end to the loss.
-    answers = [(ids, mask) for _, ids, mask in samples if any(mask) and not all(mask[1:])]
-    unended = sum(not any(bit and token in ends for token, bit in zip(ids, mask, strict=True)) for ids, mask in answers)
+    masked = [(ids, mask) for _, ids, mask in samples if answers and any(mask) and not all(mask[1:])]
+    unended = sum(not any(bit and token in ends for token, bit in zip(ids, mask, strict=True)) for ids, mask in masked)
     if unended:
-        found.append(f"{unended} of {len(answers)} rows never learn an end of turn, so the model will not stop")
+        found.append(f"{unended} of {len(masked)} rows never learn an end of turn, so the model will not stop")
     begin = tokenizer.bos_token_id
     doubled = sum(ids[:2] == [begin, begin] for _, ids, _ in samples) if begin is not None else 0
     if doubled:

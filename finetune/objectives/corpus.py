@@ -176,12 +176,14 @@ def mean_loss(model: Any, rows: Sequence[Row], learning: Learning, batch_size: i
 
 
 def sample(number: int, row: Row) -> list[tuple[str, list[int], list[int]]]:
-    """Return title, ids and a mask of what is learned of a row: of an encoder-decoder the target is shown apart."""
+    """Return title, ids and a mask of what is learned of a row: what is told or written is shown apart."""
     ids = row["input_ids"].tolist()
     if "labels" not in row:
         starts = {int(start) for start in row.get("starts", [0])}
         return [(f"row {number}", ids, [int(place not in starts) for place in range(len(ids))])]
     labels = row["labels"].tolist()
     if len(labels) == len(ids) and masked_tokens.LEFT_OUT in labels:
-        return [(f"row {number}", ids, [int(label != masked_tokens.LEFT_OUT) for label in labels])]
+        hidden = [label != masked_tokens.LEFT_OUT for label in labels]
+        whole = [label if bit else token for token, label, bit in zip(ids, labels, hidden, strict=True)]
+        return [(f"row {number}, read", ids, [0] * len(ids)), (f"row {number}, told", whole, list(map(int, hidden)))]
     return [(f"row {number}, read", ids, [0] * len(ids)), (f"row {number}, written", labels, [1] * len(labels))]
