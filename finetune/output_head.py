@@ -23,6 +23,9 @@ import torch
 from torch import Tensor
 
 CHUNK = 2**22  # logits at once: 16 MiB in float32; larger chunks gain nothing on CPUs
+# A GPU reads the whole output weight for each chunk: some 500 rows of 128,000 words keep its units busy (256 MiB;
+# reckoned from an H100's FLOPs for each byte it reads, not measured).
+CHUNK_ON_GPU = 2**26
 
 
 class SummedLoss(torch.autograd.Function):
@@ -36,10 +39,11 @@ class SummedLoss(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, differentiate: bool
     ) -> tuple[Tensor, Tensor]:
         """Go through the places chunk by chunk; keep their gradients if there will be a backward pass."""
-        rows = max(1, CHUNK // weight.shape[0])
-        of_hidden = torch.empty_like(hidden) if differentiate and ctx.needs_input_grad[0] else None
-        of_weight = torch.zeros_like(weight) if differentiate and ctx.needs_input_grad[1] else None
+        rows = max(1, (CHUNK_ON_GPU if hidden.is_cuda else CHUNK) // weight.shape[0])
         loss = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+        of_hidden = torch.empty_like(hidden) if differentiate and ctx.needs_input_grad[0] else None
+        # Added up chunk by chunk: bfloat16 would round each sum.
+        of_weight = torch.zeros_like(weight, dtype=loss.dtype) if differentiate and ctx.needs_input_grad[1] else None
         right = torch.zeros((), dtype=torch.long, device=hidden.device)
         for start in range(0, len(targets), rows):
             part, wanted = hidden[start : start + rows], targets[start : start + rows, None]
@@ -56,8 +60,11 @@ class SummedLoss(torch.autograd.Function):
             if of_hidden is not None:
                 torch.mm(slope, weight, out=of_hidden[start : start + rows])
             if of_weight is not None:
-                of_weight.addmm_(slope.T, part)
-        ctx.gradients = of_hidden, of_weight
+                if of_weight.dtype == slope.dtype:
+                    of_weight.addmm_(slope.T, part)
+                else:
+                    of_weight += slope.T @ part
+        ctx.gradients = of_hidden, None if of_weight is None else of_weight.to(weight.dtype)
         ctx.mark_non_differentiable(right)
         return loss, right
 

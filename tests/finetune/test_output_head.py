@@ -37,6 +37,22 @@ def test_chunks_have_the_loss_and_gradients_of_plain_cross_entropy(
     assert int(right[0]) == int((logits.argmax(-1) == targets).sum())
 
 
+def test_many_chunks_in_bfloat16_lose_no_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    hidden, weight, targets = torch.randn(512, 8), torch.randn(40, 8) / 20, torch.randint(4, (512,))
+
+    def gradient(kind: torch.dtype, rows: int) -> torch.Tensor:
+        monkeypatch.setattr(output_head, "CHUNK", rows * 40)
+        leaf = weight.to(kind).requires_grad_()
+        output_head.SummedLoss.apply(hidden.to(kind), leaf, targets, True)[0].backward()
+        assert leaf.grad is not None and leaf.grad.dtype == kind
+        return leaf.grad.double()
+
+    exact = gradient(torch.float64, 512)
+    whole, cut = (float((gradient(torch.bfloat16, rows) - exact).norm() / exact.norm()) for rows in (512, 4))
+    assert cut < 1.2 * whole < 0.01
+
+
 def test_a_batch_without_any_target_has_no_loss_and_no_gradient(tiny_model_dir: Path) -> None:
     model = models.load(str(tiny_model_dir), trainable=True).model
     loss, _ = losses.causal_lm_loss(model, packing.collate_packed([{"input_ids": [5, 6], "mask": [1, 0]}]))
