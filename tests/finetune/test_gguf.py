@@ -17,6 +17,7 @@ from finetune import models
 from finetune.merging import llama_cpp, llama_cpp_tokenizer, ollama
 from finetune.stages import export
 from recipes import artifact
+from recipes.errors import UserError
 from recipes.sections import Adapter, Model
 from tests.conftest import SENTENCES
 
@@ -183,6 +184,30 @@ def test_splittings_have_names(pattern: str | None, ignore_merges: bool, name: s
     parts = [pre_tokenizers.Split(Regex(pattern), "isolated"), last] if pattern else [last]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
     assert llama_cpp_tokenizer.pre_tokenizer(Path("t"), json.loads(tokenizer.to_str())) == name
+
+
+def test_only_a_bos_may_be_put_before_a_text() -> None:
+    from tokenizers import Tokenizer, processors
+    from tokenizers.models import BPE
+
+    tokenizer = Tokenizer(BPE())
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+
+    def adds(processor: Any) -> bool:
+        tokenizer.post_processor = processor
+        return llama_cpp_tokenizer._adds_bos(Path("t"), json.loads(tokenizer.to_str()))
+
+    tokens = [("<s>", 0), ("</s>", 1)]
+    bos = processors.TemplateProcessing(single="<s> $A", special_tokens=tokens[:1])
+    assert adds(bos) and adds(processors.Sequence([processors.ByteLevel(), bos]))
+    assert not adds(processors.ByteLevel())
+    assert not adds(processors.TemplateProcessing(single="$A", special_tokens=[]))
+    for other in (
+        processors.TemplateProcessing(single="<s> $A </s>", special_tokens=tokens),
+        processors.RobertaProcessing(("</s>", 1), ("<s>", 0)),
+    ):
+        with pytest.raises(UserError, match="llama.cpp does not"):
+            adds(other)
 
 
 def test_templates_for_ollama(tiny_model_dir: Path) -> None:
