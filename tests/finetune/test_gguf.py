@@ -206,7 +206,7 @@ def test_only_a_bos_may_be_put_before_a_text() -> None:
         processors.TemplateProcessing(single="<s> $A </s>", special_tokens=tokens),
         processors.RobertaProcessing(("</s>", 1), ("<s>", 0)),
     ):
-        with pytest.raises(UserError, match="llama.cpp does not"):
+        with pytest.raises(UserError, match=r"llama\.cpp does not"):
             adds(other)
 
 
