@@ -160,6 +160,22 @@ def _beams(
     return texts
 
 
+def shared(texts: Sequence[str], write: Callable[[Sequence[str]], list[str]]) -> list[str]:
+    """Return what processes that hold the whole model write together; where it is sharded each writes everything."""
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType, gather_object
+
+    state = PartialState()
+    whole = state.distributed_type in (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
+    if state.num_processes == 1 or not whole:
+        return write(texts)
+    own = texts[state.process_index :: state.num_processes]
+    found = [""] * len(texts)
+    for rank, said in enumerate(gather_object([write(own) if own else []])):
+        found[rank :: state.num_processes] = said
+    return found
+
+
 @dataclass
 class Validation:
     """Sources with all targets that they have, and the measures of what a model writes for them."""
@@ -180,10 +196,12 @@ class Validation:
         return cls(encoder, how, batch_size, targets)
 
     def score(self, model: Any) -> dict[str, float]:
-        """Write a target for each source and measure; all processes write all of them."""
+        """Write a target for each source and measure; every process writes its share, and all get the same measures."""
         from finetune.training import selection
 
-        self.written = write(model, self.encoder, list(self.targets), self.how, self.batch_size)
+        self.written = shared(
+            list(self.targets), lambda own: write(model, self.encoder, own, self.how, self.batch_size)
+        )
         references = list(self.targets.values())
         return {
             name: selection.compute(name, predictions=self.written, references=references) for name in self.how.metrics

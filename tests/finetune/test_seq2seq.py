@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from cut_runs import cut_and_go_on
 from tiny_families import build_tiny_bart, build_tiny_encoder, build_tiny_encoder_decoder
 
@@ -16,6 +21,7 @@ from eval import metrics as eval_metrics
 from finetune import models, seq2seq
 from finetune.stages import seq2seq as stage
 from recipes import artifact
+from recipes.load import load
 from tests.conftest import SENTENCES
 
 PAIRS = [
@@ -196,6 +202,64 @@ def test_samples_show_both_sides(bases: dict[str, Path], pairs: Path) -> None:
     _, ids, mask = stage.samples(recipe(bases["decoder"], pairs), tokenizer, Counter())[0]
     learned = tokenizer.decode([id for id, bit in zip(ids, mask, strict=True) if bit])
     assert learned.startswith(PAIRS[0]["target"]) and PAIRS[0]["source"] not in learned
+
+
+RANKS = """
+import json, sys
+from finetune import seq2seq
+from finetune.stages import seq2seq as stage
+from recipes.launch import rank
+from recipes.load import load
+
+score, calls = seq2seq.Validation.score, []
+write, shares = seq2seq.write, []
+
+def kept(self, model):
+    found = score(self, model)
+    calls.append([found, self.written])
+    return found
+
+def share(model, encoder, texts, how, size):
+    shares.append(list(texts))
+    return write(model, encoder, texts, how, size)
+
+seq2seq.Validation.score, seq2seq.write = kept, share
+stage.run(load(sys.argv[1]))
+with open(f"{sys.argv[1]}.{rank()}", "w") as file:
+    json.dump([calls, shares], file)
+"""
+
+
+@pytest.mark.parametrize("name", ["t5", "decoder"])
+def test_two_processes_write_shares_and_measure_all(name: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    """Three sources for two processes; the same model is trained by one with the double batch."""
+    write_rows(tmp_path / "pairs.jsonl", PAIRS)
+    (tmp_path / "ranks.py").write_text(RANKS)
+    for out, size in (("one", 4), ("two", 2)):
+        asked = recipe(
+            bases[name], tmp_path / "pairs.jsonl", tmp_path / out, data={"max_target_length": 24},
+            training={"max_steps": 12, "per_device_train_batch_size": size, "optim": "sgd", "eval_steps": 6},
+            generation={"metrics": ["bleu", "token_f1"]},
+        )  # fmt: skip
+        (tmp_path / f"{out}.yaml").write_text(
+            yaml.safe_dump({"stage": "seq2seq", **asked.model_dump(mode="json", exclude_unset=True)})
+        )
+    stage.run(load(tmp_path / "one.yaml"))
+    two = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
+    command = [str(Path(sys.executable).with_name("accelerate")), "launch", *two, "--main_process_port", "29617"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    files = [str(tmp_path / "ranks.py"), str(tmp_path / "two.yaml")]
+    both = subprocess.run([*command, *files], env=environment, capture_output=True, text=True, timeout=300)
+    assert both.returncode == 0, both.stderr
+    (first, shares), (second, others) = (json.loads(Path(f"{files[1]}.{rank}").read_text()) for rank in (0, 1))
+    assert first == second and len(first) == 2
+    sources = [row["source"] for row in PAIRS[:3]]
+    assert shares == [sources[::2]] * 2 and others == [sources[1::2]] * 2
+    assert first[-1][1] == [row["written"] for row in read_rows(tmp_path / "two" / stage.WRITTEN)]
+    if name == "decoder":  # without dropout, which draws for each process
+        assert first[-1][1] == [row["written"] for row in read_rows(tmp_path / "one" / stage.WRITTEN)]
+        one, two_ = found(tmp_path / "one"), found(tmp_path / "two")
+        assert all(two_[key] == pytest.approx(one[key], abs=1e-4) for key in one if key.startswith("eval_"))
 
 
 def test_mistakes_are_told_before_a_model_is_loaded(bases: dict[str, Path], pairs: Path, tmp_path: Path) -> None:
