@@ -92,7 +92,7 @@ def run(recipe: Recipe) -> None:
     """Train on pairs; write a whole model, or an adapter."""
     from transformers import set_seed
 
-    from finetune import models
+    from finetune import chat, models
     from finetune.classification.preparing import family_from
     from finetune.training.loop import fit
     from recipes import artifact
@@ -102,6 +102,8 @@ def run(recipe: Recipe) -> None:
         left_out: Counter[str] = Counter()
         family = family_from(recipe.model)
         encoder = seq2seq.Encoder(models.tokenizer_of(recipe.model), family, recipe.data)
+        if family == "decoder":
+            chat.require_end(encoder.tokenizer)
         train = encoder.rows(seq2seq.read(recipe.data.train_file, left_out), left_out)
         pairs = seq2seq.read(recipe.data.validation_file, left_out)
         validation = encoder.rows(pairs, left_out)
@@ -132,6 +134,8 @@ def run(recipe: Recipe) -> None:
             work.notes["base"] = models.base_note(loaded.base, recipe.output_dir)
         if work.main:
             models.save(loaded.model, loaded.tokenizer, work.path)
+            if family == "decoder":
+                chat.save_ends(loaded.model, loaded.tokenizer, work.path)
             if check.targets:
                 from data_prep.records import write_rows
 

@@ -12,7 +12,7 @@ import torch
 
 from data_prep.records import write_rows
 from finetune import chat, generate, models
-from finetune.stages import cpt, dpo, reward, sft
+from finetune.stages import cpt, dpo, reward, seq2seq, sft
 from recipes import artifact
 from recipes.errors import UserError
 from recipes.sections import Generation
@@ -310,3 +310,24 @@ def test_values_that_only_the_libraries_know_are_told_as_mistakes(
     with pytest.raises(UserError, match=what):
         sft.run(recipe)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_decoder_that_writes_targets_learns_to_end_them(tiny_model_dir: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "pairs.jsonl", [{"source": q, "target": a} for q, a in QUESTIONS.items()])
+    endless = "{% for m in messages %}{% if m.role == 'user' %}Q {{ m.content }} A{% else %}{% generation %}"
+    endless += "{{ m.content }}{% endgeneration %}{% endif %}{% endfor %}"
+    (tmp_path / "endless.jinja").write_text(endless)
+
+    def asked(template: str | None) -> seq2seq.Recipe:
+        return seq2seq.Recipe(
+            output_dir=str(tmp_path / "out"),
+            model={"model_name_or_path": str(tiny_model_dir), "chat_template": template},
+            data={"train_file": str(tmp_path / "pairs.jsonl")},
+            training={**TRAINING, "max_steps": 1},
+        )  # fmt: skip
+
+    with pytest.raises(UserError, match="so the model would not stop"):
+        seq2seq.run(asked(str(tmp_path / "endless.jinja")))
+    seq2seq.run(asked(None))
+    ends = json.loads((tmp_path / "out" / "generation_config.json").read_text())["eos_token_id"]
+    assert ends == chat.end_ids(models.load_tokenizer(str(tmp_path / "out")))
