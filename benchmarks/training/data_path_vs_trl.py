@@ -1,12 +1,13 @@
 """Conversations to packed rows with labels: ours against TRL's tokenise-and-pack, CPU seconds of one thread.
 
-    python benchmarks/training/data_path_vs_trl.py FILE.jsonl[.gz] [--rows 2000] [--rounds 3] [--max_length 1024]
+    python benchmarks/training/data_path_vs_trl.py FILE.jsonl[.gz] ... [--rows 2000] [--rounds 3] [--max_length 1024]
 
-FILE has rows that `stage: sft` reads. Both sides begin with the same JSON lines on disk and end with rows of at most
-max_length ids with labels. TRL's side is its own preparation (`SFTTrainer._prepare_dataset`, assistant_only_loss,
-packing bfd) with one process and without its cache. The sides alternate; medians. Every conversation's ids and labels
-are compared before packing. TRL's bfd cuts what is longer than max_length, ours leaves it out: such rows are not
-given to either. `tokenise` leaves packing out on both sides.
+Each FILE is measured by itself (of long and of short conversations, say) and has rows that `stage: sft` reads. Both
+sides begin with the same JSON lines on disk and end with rows of at most max_length ids with labels. TRL's side is its
+own preparation (`SFTTrainer._prepare_dataset`, assistant_only_loss, packing bfd) with one process and without its
+cache. The sides alternate; medians. Every conversation's ids and labels are compared before packing. TRL's bfd cuts
+what is longer than max_length, ours leaves it out: such rows are not given to either. `tokenise` leaves packing out on
+both sides.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Rows = list[tuple[list[int], list[int]]]  # ids, and labels (-100: does not coun
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file")
+    parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument("--model", default="recipes/base/tuneloop-base-4m")
     parser.add_argument("--template", default="chatml")
     parser.add_argument("--rows", type=int, default=2000)
@@ -41,9 +42,15 @@ def main() -> None:
     parser.add_argument("--max_length", type=int, default=1024)
     asked = parser.parse_args()
     tokenizer = tokenizer_of(asked.model, asked.template)
+    for source in asked.files:
+        compare(source, tokenizer, asked)
+
+
+def compare(source: str, tokenizer: Any, asked: argparse.Namespace) -> None:
+    """Print what both sides need for one file, tokenised alone and packed too."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.jsonl"
-        count = prepare(asked.file, file, tokenizer, asked.rows, asked.max_length)
+        count = prepare(source, file, tokenizer, asked.rows, asked.max_length)
         for packed in (False, True):
             sides = {
                 "ours": ours(file, tokenizer, asked.max_length, packed),
@@ -53,7 +60,11 @@ def main() -> None:
             tokens = sum(len(ids) for ids, _ in results["ours"])
             if not packed:
                 same = sum(one == other for one, other in zip(results["ours"], results["trl"], strict=True))
-                print(f"{count} conversations, {tokens} tokens; ids and labels equal in {same} of {count}")
+                print(
+                    f"{source}: {count} conversations, {tokens} tokens, load {os.getloadavg()[0]:.1f}; "
+                    f"ids and labels equal in {same} of {count}",
+                    flush=True,
+                )
             name = "tokenise and pack" if packed else "tokenise"
             fill = {
                 side: sum(len(ids) for ids, _ in rows) / len(rows) / asked.max_length for side, rows in results.items()
