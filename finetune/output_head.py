@@ -1,7 +1,8 @@
 """The loss of a language model's output layer, without the logits of the whole vocabulary at once.
 
-Only places whose next token counts go through the layer, a chunk of them at a time, so that few logits exist at once. The loss is a sum, whose gradient is known up to a factor when it is computed: softmax minus one-hot. So each
-chunk's gradient is taken at once, in the memory of its logits, and nothing is computed a second time (the idea of Liger
+Only places whose next token counts go through the layer, a chunk of them at a time, so that few logits exist at once.
+The loss is a sum, whose gradient is known up to a factor when it is computed: softmax minus one-hot. So each chunk's
+gradient is taken at once, in the memory of its logits, and nothing is computed a second time (the idea of Liger
 Kernel's fused linear cross-entropy, Hsu et al. 2024, https://arxiv.org/abs/2410.10989, without its Triton kernel).
 
 It all happens inside the layer's own forward pass, called by the model itself: data parallelism, FSDP and ZeRO see the

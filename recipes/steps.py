@@ -119,11 +119,6 @@ def launch_of(recipe: StageRecipe) -> Launch:
     return section if isinstance(section, Launch) else Launch()
 
 
-def processes_of(recipe: StageRecipe) -> int:
-    """Return how many processes a recipe asks for."""
-    return launch_of(recipe).num_processes
-
-
 def _forked(context: str, step: Examined, log: Path, line: Line) -> End:
     """Run a step in a process of its own, forked or spawned."""
     # Mistakes come back through a pipe, not through a file: the disk may be what is full.
