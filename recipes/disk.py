@@ -12,6 +12,8 @@ from pathlib import Path
 from recipes.errors import UserError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+# What torch says when less was written than it asked for; by then what was half-written may be gone, and space there.
+TORCH_WRITER = ("unexpected pos", "PytorchStreamWriter failed writing file")
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -32,7 +34,11 @@ def mistake_of(error: Exception, target: Path) -> UserError | None:
     # safetensors (Rust) and torch wrap the system's error in their own; only the text is left.
     wrapped = type(error).__name__ in ("SafetensorError", "RuntimeError")
     text = str(error)
-    if code in FULL or (wrapped and ("No space left" in text or "StorageFull" in text or _full(target))):
+    half_written = any(words in text for words in ("No space left", "StorageFull", *TORCH_WRITER))
+    if code == errno.EFBIG or (wrapped and f"os error {errno.EFBIG}" in text):
+        write = "raise the limit (ulimit -f), or name a folder on another file system"
+        mistake = UserError(str(target), "the system refuses a file this large", write)
+    elif code in FULL or (wrapped and (half_written or _full(target))):
         free = shutil.disk_usage(_existing(target)).free
         what = f"no space left on the disk ({free / 1e6:.0f} MB free)"
         mistake = UserError(

@@ -271,6 +271,12 @@ def test_foreign_folders_are_left_alone():
         (OSError(errno.ENOSPC, "No space left on device"), r"runs/letter: no space left on the disk \(\d+ MB free\)"),
         (RuntimeError("Error while serializing: I/O error: No space left on device"), "no space left on the disk"),
         (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 15349056 vs 15348948"),
+            "no space left on the disk",
+        ),
+        (RuntimeError("I/O error: File too large (os error 27)"), "refuses a file this large; raise the limit"),
+        (OSError(errno.EFBIG, "File too large"), "refuses a file this large; raise the limit"),
+        (
             PermissionError(errno.EACCES, "Permission denied", "runs/x"),
             r"runs/x: no permission \(Permission denied\)",
         ),
