@@ -230,7 +230,11 @@ class _Reading:
         lengths = sorted(length for _, length in self.long)
         lines = ", ".join(str(number) for number, _ in self.long[:5]) + (", ..." if len(self.long) > 5 else "")
         spread = f"shortest {lengths[0]} tokens, half of them up to {lengths[len(lengths) // 2]}, longest {lengths[-1]}"
-        write = f"write data.max_length: {lengths[-1]}, or too_long: leave_out or drop_first_turns"
+        ways = {
+            "refuse": ", or too_long: leave_out or drop_first_turns",
+            "leave_out": ", or too_long: drop_first_turns",
+        }
+        write = f"write data.max_length: {lengths[-1]}" + ways.get(self.settings.too_long, "")
         return UserError(self.path, f"{what} of {self.settings.max_length} (lines {lines}; {spread})", write)
 
     def _nothing_left(self, count: int) -> UserError:

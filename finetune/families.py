@@ -69,6 +69,12 @@ def faults(key: Key, ref: str, wanted: tuple[Family, ...], task: str, write: str
     return [Fault(key, f"{ref} is {NAMES[found]}, and {task}", write)]
 
 
+def talking_faults(ref: str) -> list[Fault]:
+    """Return a fault for a model that cannot go on writing a conversation."""
+    task, write = "a conversation goes on from left to right", "name a decoder, or use `stage: seq2seq` or `classify`"
+    return faults(("model", "model_name_or_path"), ref, ("decoder",), task, write)
+
+
 def context_of(config: dict[str, Any]) -> int | None:
     """Return how many tokens a model's positions reach, where its configuration says so."""
     context = config.get("max_position_embeddings") or config.get("n_positions")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import first_rows
+from finetune import families, first_rows
 from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
 
 
@@ -50,11 +50,11 @@ class Recipe(StageRecipe):
     launch: Launch = Field(default_factory=Launch)
 
     def faults(self) -> list[Fault]:
-        """Refuse files whose first row is not a pair."""
+        """Refuse files whose first row is not a pair, and models that do not talk."""
         from finetune.stages.reward import preference
 
         files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
-        return first_rows.faults(files, preference)
+        return [*first_rows.faults(files, preference), *families.talking_faults(self.model.model_name_or_path)]
 
 
 def run(recipe: Recipe) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import answer_metrics, conversations, first_rows
+from finetune import answer_metrics, conversations, documents, families, first_rows
 from finetune.answer_metrics import Evaluation
 from finetune.conversations import conversation
 from finetune.row_cache import Rows
@@ -40,10 +40,11 @@ class Data(Section):
     )
     packing: bool = Field(False, description="Several conversations in a row of max_length, by best fit; none is cut.")
 
-    def settings(self) -> conversations.Settings:
-        """Return what becomes of a conversation."""
+    def settings(self, context: int | None = None) -> conversations.Settings:
+        """Return what becomes of a conversation, which is never longer than the model's context."""
         names = ("max_length", "train_on", "system_prompt", "too_long", "special_tokens_in_text")
-        return conversations.Settings(**{name: getattr(self, name) for name in names})
+        values = {name: getattr(self, name) for name in names}
+        return conversations.Settings(**values | {"max_length": min(self.max_length, context or self.max_length)})
 
 
 class Recipe(StageRecipe):
@@ -58,10 +59,15 @@ class Recipe(StageRecipe):
     launch: Launch = Field(default_factory=Launch)
 
     def faults(self) -> list[Fault]:
-        """Refuse files whose first row is no conversation, and metrics that do not exist."""
+        """Refuse files whose first row is no conversation, models that do not talk, and metrics that do not exist."""
         files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
-        found = first_rows.faults(files, conversation)
-        return [*found, *answer_metrics.faults(self.evaluation, self.data.validation_file)]
+        model, written = self.model.model_name_or_path, "max_length" in self.data.model_fields_set
+        return [
+            *first_rows.faults(files, conversation),
+            *families.talking_faults(model),
+            *(documents.context_faults(("data", "max_length"), self.data.max_length, model) if written else ()),
+            *answer_metrics.faults(self.evaluation, self.data.validation_file),
+        ]
 
 
 def run(recipe: Recipe) -> None:
@@ -77,7 +83,7 @@ def run(recipe: Recipe) -> None:
         tokenizer = models.tokenizer_of(recipe.model)
         chat.require_end(tokenizer)
         train, validation = (
-            _read(recipe.data, tokenizer, path, work.scratch / "rows")
+            _read(recipe.data, tokenizer, path, work.scratch / "rows", context_of(recipe))
             for path in (recipe.data.train_file, recipe.data.validation_file)
         )
         work.metrics |= _counts(train, validation)
@@ -119,21 +125,29 @@ def answer_loss(model: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]
     return causal_lm_loss(model, batch)
 
 
-def rows(data: Data, tokenizer: Any, path: InputPath | None, left_out: Counter[str]) -> Rows:
+def rows(
+    data: Data, tokenizer: Any, path: InputPath | None, left_out: Counter[str], context: int | None = None
+) -> Rows:
     """Render a file's conversations to rows of input_ids and mask; count in `left_out` what is not used, and why."""
-    found = _read(data, tokenizer, path, None)
+    found = _read(data, tokenizer, path, None, context)
     left_out.update(found.left_out)
     return found
 
 
 def samples(recipe: Recipe, tokenizer: Any, left_out: Counter[str]) -> list[tuple[str, list[int], list[int]]]:
     """Return title, ids and mask of each conversation, for `tuneloop show`."""
-    found = enumerate(rows(recipe.data, tokenizer, recipe.data.train_file, left_out), 1)
+    found = enumerate(rows(recipe.data, tokenizer, recipe.data.train_file, left_out, context_of(recipe)), 1)
     return [(f"conversation {number}", row["input_ids"].tolist(), row["mask"].tolist()) for number, row in found]
 
 
-def _read(data: Data, tokenizer: Any, path: InputPath | None, scratch: Path | None) -> Rows:
-    return conversations.rows(path, tokenizer, data.settings(), scratch)
+def context_of(recipe: Recipe) -> int | None:
+    """Return how many tokens the model's positions reach, where its files say so."""
+    config = families.config_of(recipe.model.model_name_or_path)
+    return families.context_of(config) if config else None
+
+
+def _read(data: Data, tokenizer: Any, path: InputPath | None, scratch: Path | None, context: int | None) -> Rows:
+    return conversations.rows(path, tokenizer, data.settings(context), scratch)
 
 
 def _counts(train: Rows, validation: Rows) -> dict[str, Any]:

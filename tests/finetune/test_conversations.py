@@ -186,7 +186,7 @@ def test_what_is_too_long_is_never_cut_within_an_answer(tokenizer: Any, file: Pa
         "none of 2 conversations can be used: 1 no assistant turn, 1 longer than max_length of 64 (lines 1; "
         in caught.value.what
     )
-    assert caught.value.write == f"write data.max_length: {length}, or too_long: leave_out or drop_first_turns"
+    assert caught.value.write == f"write data.max_length: {length}, or too_long: drop_first_turns"
 
 
 def test_messages_that_spell_special_tokens(tokenizer: Any, file: Path) -> None:

@@ -1,0 +1,53 @@
+"""What the stages refuse at check, by a model's config.json and the first rows alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune.stages import dpo, sft
+from recipes.sections import Fault
+
+KINDS: dict[str, dict[str, Any]] = {
+    "decoder": {"model_type": "gpt2", "n_positions": 64},
+    "encoder": {"model_type": "bert", "max_position_embeddings": 64},
+    "encoder_decoder": {"model_type": "t5", "is_encoder_decoder": True},
+}
+TRAINING = {"learning_rate": 1e-3}
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, config in KINDS.items():
+        Path(name).mkdir()
+        Path(name, "config.json").write_text(json.dumps(config))
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    row = {"messages": turns, "prompt": turns[:1], "chosen": turns[1:], "rejected": turns[1:]}
+    Path("rows.jsonl").write_text(json.dumps(row) + "\n")
+
+
+def of_model(stage: Any, model: str, **data: Any) -> Any:
+    return stage.Recipe.model_validate(
+        {"output_dir": "out", "model": {"model_name_or_path": model}, "training": TRAINING}
+        | {"data": {"train_file": "rows.jsonl", **data}}
+    )
+
+
+@pytest.mark.parametrize("stage", [sft, dpo])
+def test_who_does_not_talk_is_refused(stage: Any) -> None:
+    assert of_model(stage, "decoder").faults() == []
+    for model in ("encoder", "encoder_decoder"):
+        (fault,) = of_model(stage, model).faults()
+        assert fault.key == ("model", "model_name_or_path")
+        assert fault.what.startswith(f"{model} is an ") and fault.what.endswith("goes on from left to right")
+
+
+def test_conversations_are_no_longer_than_the_context() -> None:
+    wanted = [Fault(("data", "max_length"), "65 is more than the model's context of 64 tokens", "at most 64")]
+    assert of_model(sft, "decoder", max_length=65).faults() == wanted
+    assert of_model(sft, "decoder", max_length=64).faults() == []
+    default = of_model(sft, "decoder")
+    assert default.faults() == [] and default.data.settings(sft.context_of(default)).max_length == 64
+    assert default.data.settings(sft.context_of(of_model(sft, "hub/name"))).max_length == 1024
