@@ -98,6 +98,12 @@ class Training(Section):
         return self
 
     @model_validator(mode="after")
+    def _order_is_known(self) -> Self:
+        if self.extra.get("train_sampling_strategy", "random") not in ("random", "sequential", "group_by_length"):
+            raise ValueError("extra.train_sampling_strategy: write random, sequential or group_by_length")
+        return self
+
+    @model_validator(mode="after")
     def _selection_has_validations(self) -> Self:
         if self.early_stopping_patience and not self.eval_steps:
             raise ValueError("early_stopping_patience needs validations: write eval_steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from recipes.sections import Training
 
 
 def planned_steps(training: Training, rows: int, processes: int) -> int:
-    """Return the number of optimiser steps."""
+    """Return the number of optimiser steps; the last one of an epoch may have fewer rows."""
     if training.max_steps > 0:
         return training.max_steps
-    a_step = training.per_device_train_batch_size * training.gradient_accumulation_steps * processes
-    return max(1, round(training.num_train_epochs * rows / a_step))
+    batches = math.ceil(rows / (training.per_device_train_batch_size * processes))
+    return math.ceil(training.num_train_epochs * math.ceil(batches / training.gradient_accumulation_steps))
 
 
 def arguments(
@@ -56,7 +57,6 @@ def arguments(
         "max_grad_norm": training.max_grad_norm,
         "adam_beta2": training.adam_beta2,
         "optim": optimizers.argument(training.optim),
-        "neftune_noise_alpha": training.neftune_noise_alpha,
         "activation_checkpointing": checkpointing,
         "logging_steps": training.logging_steps,
         "eval_strategy": "steps" if validate and training.eval_steps else "no",

@@ -113,8 +113,6 @@ def _attempt(job: Job, training: Training) -> dict[str, float]:
         metrics = _final(trainer, job.work) if job.validation else {}
     finally:
         job.work.volatile |= trackers.close(followers)
-        if (handle := getattr(trainer, "neftune_hook_handle", None)) is not None:
-            handle.remove()  # an attempt that failed has left it
     job.work.metrics["steps"] = trainer.state.global_step
     if job.work.main:
         job.work.volatile |= curves.write(job.work.path / "log.jsonl", job.work.path, job.name)

@@ -34,10 +34,11 @@ class Batches(torch.utils.data.Sampler[list[int]]):
         world: int = 1,
         group: int = 1,
         lengths: Sequence[int] | None = None,
+        shuffle: bool = True,
     ) -> None:
         self.rows, self.size, self.seed, self.rank, self.world = rows, size, seed, rank, world
         self.group, self.lengths = group, None if lengths is None else list(lengths)
-        self.epoch = 0
+        self.shuffle, self.epoch = shuffle, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch is read; the loop does."""
@@ -48,6 +49,8 @@ class Batches(torch.utils.data.Sampler[list[int]]):
 
     def order(self) -> list[int]:
         """Return the epoch's order of all rows, the same in every process."""
+        if not self.shuffle:
+            return list(range(self.rows))
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         if self.lengths is None:
             found: list[int] = torch.randperm(self.rows, generator=generator).tolist()

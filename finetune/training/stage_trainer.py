@@ -24,7 +24,7 @@ from transformers import Trainer
 from transformers.trainer_utils import seed_worker
 
 from finetune import memory, optimizers, throughput
-from finetune.training import sampling, saving, selection
+from finetune.training import noise, sampling, saving, selection
 from recipes.errors import UserError
 from recipes.sections import Training
 
@@ -48,7 +48,11 @@ class StageTrainer(Trainer):
         training: Training,
         **arguments: Any,
     ) -> None:
-        super().__init__(**arguments)
+        config = arguments["model"].config
+        use_cache = getattr(config, "use_cache", None)
+        super().__init__(**arguments)  # sets the config's use_cache, which would be saved with the model
+        if use_cache is not None:
+            config.use_cache = use_cache
         self.loss, self.score, self.choice, self.training = loss, score, choice, training
         self.keep_best = training.load_best_model_at_end and self.eval_dataset is not None
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
@@ -87,6 +91,7 @@ class StageTrainer(Trainer):
             # Of a whole step: the order is that of one process with as many rows a step.
             group=args.gradient_accumulation_steps,
             lengths=lengths,
+            shuffle=args.train_sampling_strategy != "sequential",
         )
         loader = torch.utils.data.DataLoader(
             rows,
@@ -118,7 +123,8 @@ class StageTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Return the batch's share of the step's mean loss."""
-        with memory.offloading(self.model, self.training, self.args.device):
+        alpha = self.training.neftune_noise_alpha
+        with memory.offloading(self.model, self.training, self.args.device), noise.on_embeddings(model, alpha, inputs):
             total, _ = self.loss(model, inputs)
         if "filler" in inputs:
             total = total * 0

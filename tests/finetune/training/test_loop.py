@@ -290,5 +290,45 @@ def test_the_length_of_documents_is_weighted_by_their_tokens() -> None:
 
 
 def test_kernels_that_cannot_be_had_are_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="training.use_liger_kernel: true, but Liger's kernels need a GPU"):
+    with pytest.raises(UserError, match=r"training\.use_liger_kernel: true, but Liger's kernels need a GPU"):
         train(tmp_path, tiny_model_dir, rows(2), use_liger_kernel=True)
+
+
+@pytest.mark.parametrize(
+    "rows_, size, accumulation, processes, epochs, expected",
+    [(10, 8, 1, 1, 1, 2), (10, 8, 1, 1, 3, 6), (1000, 16, 1, 1, 3, 189), (10, 4, 2, 1, 1, 2), (9, 2, 1, 2, 0.5, 2)],
+)
+def test_an_epoch_sees_every_row(
+    rows_: int, size: int, accumulation: int, processes: int, epochs: float, expected: int
+) -> None:
+    training = Training(
+        learning_rate=1e-3,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=epochs,
+    )
+    assert trainer.planned_steps(training, rows_, processes) == expected
+
+
+def test_rows_are_read_in_their_order_if_the_recipe_says_so(tiny_model_dir: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    collate = packing.collate_tokens
+
+    def noting(batch_rows: Any) -> Any:
+        seen.extend(row["number"] for row in batch_rows)
+        return collate(batch_rows)
+
+    data = [{**row, "number": number} for number, row in enumerate(rows(6))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "collate_tokens", noting)
+        train(
+            tmp_path, tiny_model_dir, data, max_steps=3, per_device_train_batch_size=2,
+            extra={"train_sampling_strategy": "sequential"},
+        )  # fmt: skip
+    assert seen[-6:] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_model_is_saved_as_one_that_caches(tiny_model_dir: Path, tmp_path: Path) -> None:
+    before = load(str(tiny_model_dir)).model.config.use_cache
+    model, _ = train(tmp_path, tiny_model_dir, rows(2), max_steps=1)
+    assert model.config.use_cache is before is True
