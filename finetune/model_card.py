@@ -66,7 +66,7 @@ def page(recipe: StageRecipe, work: Work) -> str:
     card = getattr(recipe, "card", None) or Card()
     origins = _origins(recipe)
     parts = (
-        _head(card, origins), f"# {card.title or Path(recipe.output_dir).name}\n",
+        _head(card, origins, _library(work.path)), f"# {card.title or Path(recipe.output_dir).name}\n",
         "## What it is\n", *_what(recipe, card, origins),
         "## Intended use\n", card.intended_use or NOT_STATED, "## Out of scope\n", card.out_of_scope or NOT_STATED,
         "## Limits and risks\n", card.limits or NOT_STATED,
@@ -131,10 +131,17 @@ def _bases(origins: list[Origin]) -> list[Origin]:
     return list({one.path: one for one in ends}.values())
 
 
-def _head(card: Card, origins: list[Origin]) -> str:
+def _library(folder: Path) -> str:
+    """Return what reads the weights, as the hub names it."""
+    if any(folder.glob("*.gguf")):
+        return "gguf"
+    return "peft" if (folder / "adapter_config.json").is_file() else "transformers"
+
+
+def _head(card: Card, origins: list[Origin], library: str) -> str:
     import yaml
 
-    head: dict[str, Any] = {"library_name": "transformers", "tags": ["tuneloop"]}
+    head: dict[str, Any] = {"library_name": library, "tags": ["tuneloop"]}
     if license := card.license or _inherited(_bases(origins)):
         head["license"] = license
     if card.language:

@@ -33,8 +33,8 @@ def write(recipe: Recipe, work: Work) -> dict[str, Any]:
         UserError: the model is not one that is written here, or the file does not say what the model says.
     """
     ref = recipe.model_name_or_path
-    llama_cpp.refuse(ref)  # a model that was not there yet when the recipe was checked
     base = combination.local(base_of(ref)[0])
+    llama_cpp.refuse(base)  # it may not have been there when the recipe was checked
     dtype = checkpoint.stored_dtype(checkpoint.entries(base)) if recipe.dtype == "auto" else recipe.dtype
     folder, found = base, dict[str, Any]()
     if sources.is_adapter(ref):

@@ -74,7 +74,8 @@ def test_a_file_holds_every_tensor_and_all_that_the_tokenizer_is(tiny_model_dir:
     assert said("tokenizer.chat_template") == tokenizer.chat_template
     assert said("tokenizer.ggml.add_bos_token") is False
     assert (tmp_path / "out" / "Modelfile").read_text().startswith("FROM ./model.gguf\nTEMPLATE")
-    assert "model.gguf" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "`model.gguf`: " in card and "library_name: gguf\n" in card
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "q8_0"])
