@@ -50,11 +50,12 @@ def choose(tokenizer: Any, name: str | None) -> None:
     read a text without.
 
     Raises:
-        UserError: the template needs tokens that the tokenizer does not have.
+        UserError: the template is not written in Jinja, or needs tokens that the tokenizer does not have.
     """
     if name is None:
         return
     text = source(name)
+    _check_syntax(name, text)
     if missing := lacking(tokenizer, text):
         fitting = [other for other in names() if not lacking(tokenizer, source(other))]
         raise UserError(
@@ -67,6 +68,18 @@ def choose(tokenizer: Any, name: str | None) -> None:
     if name in names() and "bos_token" not in text and _begins_with_bos(tokenizer):
         text = "{{- bos_token }}\n" + text
     tokenizer.chat_template = text
+
+
+def _check_syntax(name: str, text: str) -> None:
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        compiled(text)
+    except TemplateSyntaxError as error:
+        what = f"{name}, line {error.lineno}: {error.message}"
+        raise UserError(
+            "model.chat_template", what, "correct the template, or write the name of a shipped one"
+        ) from None
 
 
 def lacking(tokenizer: Any, text: str) -> list[str]:

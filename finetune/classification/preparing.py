@@ -45,9 +45,11 @@ def prepare(recipe: Recipe, tokenizer: Any, family: Family, left_out: Counter[st
     asked, multi = recipe.classification, recipe.classification.multi_label
     items = rows.read(recipe.data.train_file, asked.task, multi_label=multi, left_out=left_out)
     labels = rows.label_list(items, asked.labels)
-    check, unseen = rows.known(
-        rows.read(recipe.data.validation_file, asked.task, multi_label=multi, left_out=left_out), labels
-    )
+    validation_rows = rows.read(recipe.data.validation_file, asked.task, multi_label=multi, left_out=left_out)
+    check, unseen = rows.known(validation_rows, labels)
+    if unseen and not check:
+        what = f"no row has a label of the training rows ({_some(labels)}), all have others ({_some(list(unseen))})"
+        raise UserError("data.validation_file", what, "name rows with the same labels, or leave it out")
     if unseen:
         left_out["validation: a label that no training row has"] += sum(unseen.values())
         names = ", ".join(f"{label} ({count})" for label, count in list(unseen.items())[:5])

@@ -6,6 +6,7 @@ Reads rows with `text` (and `text_pair`), or `tokens` for a classifier of words;
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import Field
@@ -33,10 +34,22 @@ class Recipe(StageRecipe):
         found = first_rows.faults({("input_file",): self.input_file}, _readable)  # type: ignore[dict-item]
         if shipped(self.classifier).is_dir():
             try:
-                Settings.read(self.classifier)
+                settings = Settings.read(self.classifier)
+                found = found or first_rows.faults({("input_file",): self.input_file}, _with_column(settings.kind))  # type: ignore[dict-item]
             except UserError as error:
                 found.append(Fault(("classifier",), f"{error.where}: {error.what}", error.write))
         return found
+
+
+def _with_column(kind: str) -> Callable[[dict[str, Any], str], None]:
+    """Return what refuses a row without the column that a classifier reads."""
+    column = "tokens" if kind == "tokens" else "text"
+
+    def look(row: dict[str, Any], where: str) -> None:
+        if column not in row:
+            raise UserError(where, f"no {column}; the columns are {', '.join(row)}", f"write a column {column}")
+
+    return look
 
 
 def _readable(row: dict[str, Any], where: str) -> dict[str, Any]:
@@ -66,10 +79,9 @@ def run(recipe: Recipe) -> None:
         path = recipe.input_file
         rows = [(f"{path}:{number}", _readable(row, f"{path}:{number}")) for number, row in numbered_rows(path)]
         classifier = Classifier.load(recipe.classifier)
-        column = "tokens" if classifier.settings.kind == "tokens" else "text"
+        look = _with_column(classifier.settings.kind)
         for where, row in rows:
-            if column not in row:
-                raise UserError(where, f"no {column}; the columns are {', '.join(row)}", f"write a column {column}")
+            look(row, where)
         said = predicted(classifier, [row for _, row in rows], recipe.batch_size)
         write_rows(work.path / PREDICTIONS, ({**row, **one} for (_, row), one in zip(rows, said, strict=True)))
         labels = Counter(label for one in said for label in one["predicted"])

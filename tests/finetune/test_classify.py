@@ -350,6 +350,11 @@ def test_labels_that_training_never_saw_are_counted(
     assert found["unseen_labels"] == {"animals": 1} and sum(found["by_label"][n]["rows"] for n in TEXTS) == 1
     assert "labels that no training row has are left out: animals (1)" in capsys.readouterr().err
     assert found["truncated"]["cut at max_length"] > 0
+    write_rows(tmp_path / "check.jsonl", [{"text": "A dog", "label": "animals"}])
+    with pytest.raises(
+        UserError, match=r"data.validation_file: no row has a label of the training rows \(.*\(animals\)"
+    ):
+        classify.run(recipe(bases["encoder"], texts, tmp_path / "none", data=data))
 
 
 def test_samples_show_what_is_read(bases: dict[str, Path], texts: Path, tmp_path: Path) -> None:
@@ -407,6 +412,11 @@ def test_a_file_is_labelled(bases: dict[str, Path], texts: Path, tmp_path: Path)
     classify.run(recipe(bases["decoder"], texts, tmp_path / "out", training=training))
     asked = predict.Recipe(output_dir=str(tmp_path / "said"), classifier=str(tmp_path / "out"), input_file=str(texts))
     assert asked.faults() == []
+    write_rows(tmp_path / "words.jsonl", [{"tokens": ["a"]}])
+    (fault,) = asked.model_copy(update={"input_file": str(tmp_path / "words.jsonl")}).faults()
+    assert (
+        fault.what.endswith("words.jsonl:1: no text; the columns are tokens") and fault.write == "write a column text"
+    )
     predict.run(asked)
     said = list(read_rows(tmp_path / "said" / predict.PREDICTIONS))
     assert [row["predicted"] for row in said] == [[row["label"]] for row in said] and len(said) == 8

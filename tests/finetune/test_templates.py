@@ -194,6 +194,13 @@ def test_a_template_whose_tokens_are_missing_is_refused_with_those_that_fit() ->
     assert "plain" in caught.value.write and "chatml" in caught.value.write and "llama-3" not in caught.value.write
 
 
+def test_a_file_that_is_no_jinja_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "talk.jinja"
+    file.write_text("{% for m in messages %}\n{{ m.content }")
+    with pytest.raises(UserError, match=r"model.chat_template: .*talk.jinja, line 2: unexpected '}'; correct the"):
+        chat_templates.choose(None, str(file))
+
+
 def test_a_template_that_never_ends_an_answer_is_refused() -> None:
     tokenizer = tokenizer_for("plain")
     tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
