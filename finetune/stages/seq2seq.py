@@ -67,8 +67,21 @@ class Recipe(StageRecipe):
                 "name an encoder-decoder or a decoder",
             ),
             *documents.context_faults(("data", "max_source_length"), self.data.max_source_length, model),
+            *self._room_faults(),
             *self._writing_faults(),
         ]  # fmt: skip
+
+    def _room_faults(self) -> list[Fault]:
+        """Refuse lengths that a decoder, which reads source and target in a row, has no room for together."""
+        config = families.config_of(self.model.model_name_or_path)
+        context = families.context_of(config) if config else None
+        source, target = self.data.max_source_length, self.data.max_target_length
+        if config is None or context is None or families.family_of(config) != "decoder" or source > context:
+            return []  # unknown, apart, or told already
+        if source + target <= context:
+            return []
+        what = f"{source} and max_target_length {target} are more than the model's context of {context} tokens"
+        return [Fault(("data", "max_source_length"), what, f"at most {context} in all, and a few for the template")]
 
     def _writing_faults(self) -> list[Fault]:
         from finetune.training import selection

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetune.stages import dpo, sft
+from finetune.stages import dpo, seq2seq, sft
 from recipes.sections import Fault
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -24,7 +24,14 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).mkdir()
         Path(name, "config.json").write_text(json.dumps(config))
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    row = {"messages": turns, "prompt": turns[:1], "chosen": turns[1:], "rejected": turns[1:]}
+    row = {
+        "source": "a",
+        "target": "b",
+        "messages": turns,
+        "prompt": turns[:1],
+        "chosen": turns[1:],
+        "rejected": turns[1:],
+    }
     Path("rows.jsonl").write_text(json.dumps(row) + "\n")
 
 
@@ -51,3 +58,11 @@ def test_conversations_are_no_longer_than_the_context() -> None:
     default = of_model(sft, "decoder")
     assert default.faults() == [] and default.data.settings(sft.context_of(default)).max_length == 64
     assert default.data.settings(sft.context_of(of_model(sft, "hub/name"))).max_length == 1024
+
+
+def test_source_and_target_have_room_in_a_row() -> None:
+    lengths = {"max_source_length": 40, "max_target_length": 30}
+    (fault,) = of_model(seq2seq, "decoder", **lengths).faults()
+    assert fault.what == "40 and max_target_length 30 are more than the model's context of 64 tokens"
+    assert of_model(seq2seq, "encoder_decoder", **lengths).faults() == []
+    assert of_model(seq2seq, "decoder", max_source_length=34, max_target_length=30).faults() == []
