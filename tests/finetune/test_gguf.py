@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_families import build_tiny_encoder
 
-from finetune import models
+from finetune import models, vocabulary
 from finetune.merging import llama_cpp, llama_cpp_tokenizer, ollama
 from finetune.stages import export
 from recipes import artifact
@@ -100,6 +100,22 @@ def test_an_adapter_is_merged_on_the_way(tiny_model_dir: Path, tmp_path: Path) -
     models.save(loaded.model, loaded.tokenizer, tmp_path / "adapter")
     assert exported(tmp_path / "adapter", tmp_path / "out")["arithmetic_relative"] < 1e-5
     torch.testing.assert_close(by_transformers(tmp_path / "out"), logits(loaded.model), atol=2e-5, rtol=0)
+
+
+def test_new_tokens_go_along(tiny_model_dir: Path, tmp_path: Path) -> None:
+    loaded = models.load_for(Model(model_name_or_path=str(tiny_model_dir)))
+    loaded.tokenizer.add_tokens(["<a>", "<b>"])
+    vocabulary.add_rows(loaded.model, len(loaded.tokenizer), {400: [5, 6], 401: [7, 8]})
+    loaded.new_tokens = [400, 401]
+    models.add_adapter(loaded, Adapter(r=4))
+    models.save(loaded.model, loaded.tokenizer, tmp_path / "adapter")
+    exported(tmp_path / "adapter", tmp_path / "out")
+    reader = gguf.GGUFReader(tmp_path / "out" / "model.gguf")
+    assert reader.fields["tokenizer.ggml.tokens"].contents()[400:] == ["<a>", "<b>"]
+    assert reader.fields["tokenizer.ggml.token_type"].contents()[400:] == [gguf.TokenType.USER_DEFINED] * 2
+    rows = next(one.data for one in reader.tensors if one.name == "token_embd.weight")
+    base = load_file(tiny_model_dir / "model.safetensors")["model.embed_tokens.weight"].numpy()
+    np.testing.assert_allclose(rows[400:], [base[5:7].mean(0), base[7:9].mean(0)], atol=1e-6)
 
 
 def test_families_of_llama_cpp(tiny_model_dir: Path, tmp_path: Path) -> None:
