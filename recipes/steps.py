@@ -18,7 +18,6 @@ import sys
 import tempfile
 import traceback
 import uuid
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +35,8 @@ TORCH_FLOORS = ("finetune", "eval")
 SAID = "TUNELOOP_SAID"
 # What a stage says of its progress: "  sft  10/200  loss 1.2 ...", "  sft: going on from step 10".
 OURS = re.compile(r"  (\w+ +\d+/\d+  |\w+: [a-z]|checkpoint-\d+ )")
+# The line of a traceback that says what went wrong, as torchrun passes it on; its own report comes behind.
+OF_A_PROCESS = re.compile(r"\[rank\d+\]: (?!Traceback )(\S.*)")
 POLL_SECONDS = 0.2
 INTERRUPTED = 130
 # This process has no threads and has imported nothing heavy: on Linux its copy is at work at once.
@@ -288,17 +289,27 @@ def failure(name: str, end: End, log: Path) -> UserError:
         memory = " (signal 9 without a kill of yours: out of memory; lower the batch size)" if code == -9 else ""
         error = UserError(str(log), what + memory, "run the same command to go on")
     else:
-        what = f"step {name} failed: {last_line(log) or f'exit code {code}'}; the finished steps are kept"
+        what = f"step {name} failed: {reason(log) or f'exit code {code}'}; the finished steps are kept"
         error = UserError(str(log), what, "the whole message stands in that file; run the same command to go on")
     error.code = 1
     return error
 
 
+def reason(log: Path) -> str:
+    """Return why a step failed: the first error of one of several processes, else the last line of its log."""
+    first = next((found[1] for line in _end(log, 65536) if (found := OF_A_PROCESS.match(line))), None)
+    return first or last_line(log)
+
+
 def last_line(log: Path) -> str:
     """Return the last line of a log that says something."""
+    return next((line.strip() for line in reversed(_end(log, 4096)[-20:]) if line.strip()), "")
+
+
+def _end(log: Path, size: int) -> list[str]:
+    """Return the last lines of a log, of so many bytes."""
     if not log.exists():
-        return ""
+        return []
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
-        lines = deque(file.read().decode("utf-8", errors="replace").replace("\r", "\n").splitlines(), maxlen=20)
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        file.seek(max(0, log.stat().st_size - size))
+        return file.read().decode("utf-8", errors="replace").replace("\r", "\n").splitlines()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from recipes import steps
+
 
 @pytest.fixture
 def chain(workplace):
@@ -118,6 +120,19 @@ def test_a_bug_in_a_step_names_the_log(chain, tuneloop):
     assert "step b failed: KeyError: 'oops'" in result.stderr
     assert "Traceback" not in result.stderr
     assert "Traceback" in Path("runs/logs/b.log").read_text()
+
+
+def test_of_several_processes_the_first_error_is_named(tmp_path):
+    log = tmp_path / "b.log"
+    log.write_text(
+        "  sft 3/9  loss 2.1\n[rank1]: Traceback (most recent call last):\n[rank1]:   File x.py, line 3\n"
+        "[rank1]: KeyError: 'oops'\n[rank0]: Traceback (most recent call last):\n[rank0]: RuntimeError: peer gone\n"
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:\n==========\n"
+    )
+    assert "step b failed: KeyError: 'oops'; the finished" in str(steps.failure("b", steps.End(1, []), log))
+    log.write_text("one\n\nKeyError: 'last'\n\n")
+    assert "step b failed: KeyError: 'last';" in str(steps.failure("b", steps.End(1, []), log))
+    assert "step b failed: exit code 1;" in str(steps.failure("b", steps.End(1, []), tmp_path / "none.log"))
 
 
 def test_what_an_earlier_step_did_not_make_is_said_when_its_turn_comes(chain, tuneloop):
