@@ -16,10 +16,17 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import documents, families, first_rows
+from finetune import documents, families, first_rows, reported
 from finetune.classification import rows as labelled_rows
 from finetune.classification.rows import Task
 from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
+
+# What validations report besides the loss.
+MEASURES = {
+    "single": ("accuracy", "f1_macro"),
+    "multi": ("accuracy", "f1_macro", "f1_micro"),
+    "tokens": ("accuracy", "precision", "recall", "f1"),
+}
 
 
 class Data(Section):
@@ -75,6 +82,7 @@ class Recipe(StageRecipe):
             ),
             *documents.context_faults(("data", "max_length"), self.data.max_length, model),
             *self._value_faults(),
+            *reported.faults(self.training, ["loss", *MEASURES[self.classification.kind]]),
         ]  # fmt: skip
 
     def _parse(self, row: dict[str, Any], where: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import families, first_rows, objectives
+from finetune import families, first_rows, objectives, reported
 from recipes.errors import UserError
 from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
 
@@ -97,7 +97,13 @@ class Recipe(StageRecipe):
             *documents.context_faults(("data", "max_length"), self.data.max_length, model),
             *vocabulary.faults(("tokenizer",), self.tokenizer, model),
             *self._objective_faults(),
+            *reported.faults(self.training, self._entries()),
         ]
+
+    def _entries(self) -> list[str]:
+        """Return what validations can report, whatever the objective."""
+        general = ["general_loss", "general_bits_per_byte"] if self.data.general_validation_file else []
+        return ["loss", "accuracy", "bits_per_byte", *general]
 
     def _objective_faults(self) -> list[Fault]:
         model, name = self.model.model_name_or_path, str(self.data.objective)

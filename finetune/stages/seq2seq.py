@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import documents, families, first_rows, seq2seq
+from finetune import documents, families, first_rows, reported, seq2seq
 from recipes.sections import Fault, InputPath, Launch, Lora, Model, Section, StageRecipe, Training
 
 WRITTEN = "written.jsonl"
@@ -69,6 +69,9 @@ class Recipe(StageRecipe):
             *documents.context_faults(("data", "max_source_length"), self.data.max_source_length, model),
             *self._room_faults(),
             *self._writing_faults(),
+            *reported.faults(
+                self.training, ["loss", "accuracy", *(self.generation.metrics if self.generation.samples else ())]
+            ),
         ]  # fmt: skip
 
     def _room_faults(self) -> list[Fault]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from finetune import answer_metrics, conversations, documents, families, first_rows
+from finetune import answer_metrics, conversations, documents, families, first_rows, reported
 from finetune.answer_metrics import Evaluation
 from finetune.conversations import conversation
 from finetune.row_cache import Rows
@@ -67,6 +67,9 @@ class Recipe(StageRecipe):
             *families.talking_faults(model),
             *(documents.context_faults(("data", "max_length"), self.data.max_length, model) if written else ()),
             *answer_metrics.faults(self.evaluation, self.data.validation_file),
+            *reported.faults(
+                self.training, ["loss", "accuracy", *(self.evaluation.metrics if self.evaluation else ())]
+            ),
         ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetune.stages import dpo, seq2seq, sft
+from finetune.stages import classify, cpt, dpo, seq2seq, sft
 from recipes.sections import Fault
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -27,6 +27,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = {
         "source": "a",
         "target": "b",
+        "text": "a",
+        "label": "b",
         "messages": turns,
         "prompt": turns[:1],
         "chosen": turns[1:],
@@ -66,3 +68,26 @@ def test_source_and_target_have_room_in_a_row() -> None:
     assert fault.what == "40 and max_target_length 30 are more than the model's context of 64 tokens"
     assert of_model(seq2seq, "encoder_decoder", **lengths).faults() == []
     assert of_model(seq2seq, "decoder", max_source_length=34, max_target_length=30).faults() == []
+
+
+@pytest.mark.parametrize(
+    "stage, keys, metric, write",
+    [
+        (sft, {}, "bleu", "write one of accuracy, loss"),
+        (sft, {"evaluation": {"metrics": ["bleu"]}}, "blue", "did you mean bleu? one of accuracy, bleu, loss"),
+        (seq2seq, {"generation": {"samples": 0}}, "bleu", "write one of accuracy, loss"),
+        (classify, {}, "f1_marco", "did you mean f1_macro? one of accuracy, f1_macro, loss"),
+        (cpt, {}, "general_loss", "write one of accuracy, bits_per_byte, loss"),
+    ],
+)
+def test_a_metric_that_no_validation_reports(stage: Any, keys: dict[str, Any], metric: str, write: str) -> None:
+    def said(name: str) -> list[Fault]:
+        values = {"output_dir": "out", "model": {"model_name_or_path": "decoder"}, **keys}
+        data: dict[str, Any] = {"train_file": "rows.jsonl", "validation_file": "rows.jsonl"}
+        data |= {"max_source_length": 20, "max_target_length": 20} if stage is seq2seq else {"max_length": 32}
+        training = {**TRAINING, "eval_steps": 1, "metric_for_best_model": name}
+        return list(stage.Recipe.model_validate(values | {"data": data, "training": training}).faults())
+
+    assert said("loss") == said("eval_accuracy") == []
+    what = f"no validation reports {metric!r}"
+    assert said(metric) == [Fault(("training", "metric_for_best_model"), what, write)]
