@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from recipes.errors import UserError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -37,7 +39,12 @@ def _at_last_token(model: Any, batch: dict[str, Any]) -> Tensor:
     """
     import torch
 
-    head = next(module for name, module in model.named_modules() if name.rpartition(".")[2] == "score")
+    from finetune.attention import base_of
+
+    head = next((module for name, module in model.named_modules() if name.rpartition(".")[2] == "score"), None)
+    if head is None:
+        what = f"{type(base_of(model)).__name__} has no head called score, which could be read at a text's last token"
+        raise UserError("model.model_name_or_path", what, "name another decoder, or an encoder")
     found: list[Tensor] = []
     hook = head.register_forward_hook(lambda _, inputs, output: found.append(output))
     try:

@@ -144,6 +144,15 @@ def test_a_decoder_is_read_at_its_last_token_whatever_that_is(bases: dict[str, P
 # --- the losses
 
 
+def test_a_decoder_whose_head_is_not_found_is_told() -> None:
+    from transformers import ModernBertDecoderConfig, ModernBertDecoderForSequenceClassification
+
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = ModernBertDecoderForSequenceClassification(ModernBertDecoderConfig(vocab_size=60, pad_token_id=0, **shape))
+    with pytest.raises(UserError, match="ModernBertDecoderForSequenceClassification has no head called score"):
+        losses.logits_of(model, {"input_ids": torch.tensor([[5, 6]]), "last": torch.tensor([1])}, "decoder", "single")
+
+
 def test_losses_are_those_of_torch() -> None:
     torch.manual_seed(0)
     logits, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 1, 1])
@@ -429,3 +438,14 @@ def test_a_file_is_labelled(bases: dict[str, Path], texts: Path, tmp_path: Path)
         f"{tmp_path / 'b.jsonl'}:1: no text and no words; the columns are body",
         f"{bases['decoder']}: no classifier (it has no classifier.json)",
     ]
+
+
+def test_a_whole_classifier_keeps_no_rows_under_other_names(
+    bases: dict[str, Path], texts: Path, tmp_path: Path
+) -> None:
+    classify.run(recipe(bases["encoder"], texts, tmp_path / "first"))
+    other = tmp_path / "other.jsonl"
+    write_rows(other, [{**row, "label": f"a {row['label']}"} for row in read_rows(texts)])
+    with pytest.raises(UserError, match="its head tells people, soil, water apart, the rows a people, a soil"):
+        classify.run(recipe(tmp_path / "first", other, tmp_path / "second"))
+    classify.run(recipe(tmp_path / "first", texts, tmp_path / "third"))
