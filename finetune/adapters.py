@@ -34,7 +34,13 @@ TASKS = {
 HEADS = ["classifier", "score", "qa_outputs"]  # peft trains and saves them for classification tasks
 SHAPE = ("r", "lora_alpha", "use_rslora", "use_dora")
 # What an adapter that goes on keeps as well, whatever a recipe says: told instead of passed over.
-KEPT = ("target_modules", "exclude_modules", "feedforward_modules", "layers_to_transform", "rank_pattern")
+KEPT: tuple[str, ...] = (
+    "target_modules",
+    "exclude_modules",
+    "feedforward_modules",
+    "layers_to_transform",
+    "rank_pattern",
+)
 KEPT += ("alpha_pattern", "modules_to_save", "lora_dropout")
 KEYS_AND_VALUES = {"k_proj", "v_proj", "key", "value", "k_lin", "v_lin", "query_key_value", "qkv_proj"}
 FEEDFORWARD = {"down_proj", "fc2", "wo", "w2", "dense_4h_to_h", "lin2"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.classification import encoding, rows
-from finetune.families import Family, family_of
+from finetune.families import Family, config_of, family_of
 from recipes.errors import UserError
 from recipes.sections import Model
 
@@ -91,25 +91,35 @@ def tokenizer_of(model: Model) -> Any:
 
 
 def check_head(model: Model, labels: Sequence[str]) -> None:
-    """Refuse to go on with the adapter of a finished classifier whose head tells other labels apart.
+    """Refuse to go on with a finished classifier whose head tells other labels apart.
+
+    A whole one with another number of labels gets a new head; with as many, its rows would come under other names.
 
     Raises:
         UserError: it has other labels, or the same in another order.
     """
-    from finetune import bases, models
-
-    _, adapter = bases.base_of(model.model_name_or_path)
-    file = None if adapter is None else Path(adapter) / models.LABELS
-    if file is None or not file.is_file():
-        return
-    kept = json.loads(file.read_text(encoding="utf-8"))["labels"]
-    if kept == list(labels):
+    kept = _labels_of_head(model, len(labels))
+    if kept is None or kept == list(labels):
         return
     what = f"its head tells {_some(kept)} apart, the rows {_some(labels)}"
     write = "start from its base, for which a head is made, or name rows with its labels"
     if set(labels) <= set(kept):
         write = f"write classification.labels: {json.dumps(kept, ensure_ascii=False)}"
-    raise UserError(f"{model.model_name_or_path}: an adapter with its head", what, write)
+    raise UserError(f"{model.model_name_or_path}: a classifier with its head", what, write)
+
+
+def _labels_of_head(model: Model, wanted: int) -> list[str] | None:
+    """Return the labels of a finished classifier's head that would be kept; None where there is none."""
+    from finetune import bases, models
+
+    base, adapter = bases.base_of(model.model_name_or_path)
+    if adapter is not None:
+        file = Path(adapter) / models.LABELS
+        return list(json.loads(file.read_text(encoding="utf-8"))["labels"]) if file.is_file() else None
+    config = config_of(base) or {}
+    names = config.get("id2label") or {}
+    classifies = any("Classification" in one for one in config.get("architectures") or [])
+    return [names[str(index)] for index in range(wanted)] if classifies and len(names) == wanted else None
 
 
 def _some(labels: Sequence[str], most: int = 5) -> str:
