@@ -161,8 +161,13 @@ def _words(key: Key, items: list[Any], source: Source, model: type[BaseModel]) -
         return str(first["msg"]), str(first["ctx"]["write"])
     if kind == "string_too_short":
         return f"{shown(value)} is empty", "write a text"
+    if kind == "too_short":
+        return f"{written} has {first['ctx']['actual_length']} entries", f"write at least {first['ctx']['min_length']}"
     if kind in ("value_error", "assertion_error"):
         said = str(first["ctx"]["error"])
+        what, _, write = said.partition(": write ")
+        if isinstance(value, dict) and key and write:  # what is wrong with a section says itself which key
+            return what, f"write {write}"
         return (f"{written}: {said}", "correct the value") if key else (said, "correct one of the values")
     expected = list(dict.fromkeys(EXPECTED[item["type"]] for item in items if item["type"] in EXPECTED))
     if not expected:
@@ -205,6 +210,9 @@ def _corrected(value: Any, expected: list[str], model: type[BaseModel], key: Key
     if isinstance(value, int | float) and "a text" in expected:
         return f'write "{value}", with quotes'
     if "a list" in expected and isinstance(value, str):
+        known = literals(field)
+        if known and value not in known:
+            return f"write a list of {', '.join(map(str, known))}, or [] for none of them"
         return f"write [{value}]"
     if "a section with keys" in expected and (inner := section_of(model, key)):
         return f"write its keys below it, indented: {', '.join(inner.model_fields)}"

@@ -45,6 +45,8 @@ def report(runs: Sequence[str], output: str | None) -> int:
     """
     logs = {_name(run, runs): log_of(run) for run in runs}
     folder = Path(output or ".")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {output}", "this is a file", "name a folder")
     folder.mkdir(parents=True, exist_ok=True)
     if not draw(logs, folder):
         raise UserError(runs[0], "its log.jsonl holds no numbers yet", "wait for the first rows")

@@ -135,3 +135,11 @@ def test_a_folder_without_a_history_is_a_mistake(tmp_path):
     with pytest.raises(UserError) as error:
         curves.report([str(tmp_path)], None)
     assert str(error.value) == f"{tmp_path}: there is no log.jsonl here; name the folder of a training stage's result"
+
+
+def test_a_file_is_no_place_for_curves(tmp_path):
+    log(tmp_path / "done")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="this is a file; name a folder"):
+        curves.report([str(tmp_path / "done")], str(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "x"

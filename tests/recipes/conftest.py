@@ -31,6 +31,7 @@ class Recipe(StageRecipe):
     times: int = Field(1, ge=1)
     kind: Literal["plain", "fancy"] = "plain"
     do: str = ""
+    parts: list[str] = Field(["one"], min_length=1)
     data: Data = Field(default_factory=Data)
     model: Model | None = None
     training: Training | None = None

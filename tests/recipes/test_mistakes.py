@@ -148,6 +148,23 @@ MISTAKES = {
         "do: !!python/name:os.system x",
         "r.yaml:6: do: tags such as tag:yaml.org,2002:python/name:os.system are not used here; remove it",
     ),
+    "a section whose keys need each other": (
+        "training: {learning_rate: 1e-3, early_stopping_patience: 2}",
+        "r.yaml:6: training: early_stopping_patience needs validations; write eval_steps",
+    ),
+    "a word for an empty list": (
+        "training: {learning_rate: 1e-3, report_to: none}",
+        "r.yaml:6: training.report_to: 'none' is not a list; write a list of tensorboard, wandb, mlflow, trackio, or [] "
+        "for none of them",
+    ),
+    "one of a list, alone": (
+        "training: {learning_rate: 1e-3, report_to: wandb}",
+        "r.yaml:6: training.report_to: 'wandb' is not a list; write [wandb]",
+    ),
+    "a list that is too short": (
+        "parts: []",
+        "r.yaml:6: parts: [] has 0 entries; write at least 1",
+    ),
     "a model that is not there": (
         "model: {model_name_or_path: models/smal}",
         "r.yaml:6: model.model_name_or_path: models/smal is not there; did you mean models/small?",
