@@ -7,6 +7,7 @@ transformers has not. What is left out is refused with the reason: most of it ke
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from recipes.adapter_section import Adapter
@@ -43,6 +44,19 @@ NAMES: dict[str, Optimizer] = {
     "adamw_torch_8bit": TORCHAO,
     "stable_adamw": Optimizer("optimi", "torch-optimi"),
 }
+# What `training.extra.optim_args` may say, by optimiser: whatever else stands there would be passed over.
+LOW_RANK_OPTIONS = ("rank", "update_proj_gap", "scale", "proj_type")
+ADEMAMIX_OPTIONS = ("beta1", "beta2", "beta3", "alpha", "eps", "t_alpha", "t_beta3")
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "muon": ("momentum",),
+    **{name: LOW_RANK_OPTIONS for name, one in NAMES.items() if one is GALORE},
+    "apollo_adamw": (*LOW_RANK_OPTIONS, "proj", "scale_type"),
+    **{name: ADEMAMIX_OPTIONS for name in NAMES if "ademamix" in name},
+    "sgd": ("momentum", "dampening", "nesterov"),
+    "adagrad": ("lr_decay", "eps"),
+    "rmsprop": ("momentum", "alpha", "eps", "centered"),
+    "stable_adamw": ("max_lr", "kahan_sum", "decouple_lr"),
+}
 # transformers' other names: why not, and what instead.
 LAYERWISE = ("its state lies in hooks that no checkpoint holds, so a resumed run would differ", "without _layerwise")
 SCHEDULE_FREE = ("it trains other weights than it validates and saves", "adamw_torch_fused with a schedule")
@@ -69,7 +83,7 @@ def faults(training: Training, adapter: Adapter | None = None) -> list[Fault]:
         return [Fault(key, f"{name} is left out: {reason}", write)]
     if name not in NAMES:
         return [_unknown(key, name)]
-    wanted, found = NAMES[name], []
+    wanted, found = NAMES[name], list(_options(training))
     if wanted.module and importlib.util.find_spec(wanted.module) is None:
         found.append(Fault(key, f"{name} needs a package that is not installed", f"pip install {wanted.install}"))
     if wanted.low_rank and adapter is not None:
@@ -79,6 +93,24 @@ def faults(training: Training, adapter: Adapter | None = None) -> list[Fault]:
         what = "muon sets the size of its steps by itself, so B cannot have a learning rate of its own"
         found.append(Fault(("adapter", "loraplus_lr_ratio"), what, "leave it out, or write optim: adamw_torch_fused"))
     return found
+
+
+def _options(training: Training) -> Iterator[Fault]:
+    """Yield what the optimiser would not read of its arguments under `training.extra`."""
+    name, key = training.optim, ("training", "extra", "optim_args")
+    known = OPTIONS.get(name, ())
+    for part in filter(None, str(training.extra.get("optim_args") or "").replace(" ", "").split(",")):
+        option, is_given, _ = part.partition("=")
+        if not known:
+            yield Fault(key, f"{name} reads no optim_args", "leave it out")
+            break
+        if option not in known or not is_given:
+            guess = nearest(option, [*known])
+            write = f"did you mean {guess}=...?" if guess else f"write {', '.join(f'{one}=...' for one in known)}"
+            yield Fault(key, f"{name} has no argument {part!r}", write)
+    if training.extra.get("optim_target_modules") and not (name == "muon" or NAMES[name].low_rank):
+        what = f"{name} treats all weights alike"
+        yield Fault(("training", "extra", "optim_target_modules"), what, "leave it out, or write muon or galore_adamw")
 
 
 def _unknown(key: Key, name: str) -> Fault:

@@ -196,6 +196,22 @@ def test_names_that_are_refused(name: str, what: str, write: str) -> None:
     assert fault.what.startswith(what) and fault.write == write and fault.key == ("training", "optim")
 
 
+@pytest.mark.parametrize(
+    "name, extra, what, write",
+    [
+        ("muon", {"optim_args": "momentun=0.9"}, "muon has no argument 'momentun=0.9'", "did you mean momentum=...?"),
+        ("sgd", {"optim_args": "momentum"}, "sgd has no argument 'momentum'", "did you mean momentum=...?"),
+        ("adamw_torch", {"optim_args": "rank=8"}, "adamw_torch reads no optim_args", "leave it out"),
+        ("sgd", {"optim_target_modules": "all-linear"}, "sgd treats all weights alike", "leave it out, or write muon"),
+    ],
+)
+def test_arguments_that_the_optimiser_would_not_read(name: str, extra: dict[str, Any], what: str, write: str) -> None:
+    (fault,) = faults(Training(learning_rate=1e-3, optim=name, extra=extra))
+    assert fault.what == what and fault.write.startswith(write)
+    good = {"optim_args": "momentum = 0.9", "optim_target_modules": ["q_proj"]}
+    assert faults(Training(learning_rate=1e-3, optim="muon", extra=good)) == []
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     (fault,) = faults(Training(learning_rate=1e-3, optim="apollo_adamw"))
