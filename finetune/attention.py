@@ -94,6 +94,8 @@ def refusal(model: Any) -> str | None:
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if has_virtual_tokens(model):
         return "the adapter puts virtual tokens before every row"
+    if getattr(base, "is_loaded_in_8bit", False):
+        return "int8 layers round each token by the outliers of all that are beside it"
     if config.is_encoder_decoder:
         return f"{name} has an encoder and a decoder"
     if kinds or getattr(config, "attention_chunk_size", None):

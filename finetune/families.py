@@ -7,6 +7,7 @@ an encoder-decoder (T5- and BART-like) reads a source and writes a target.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from recipes.sections import Fault, Key, shipped
@@ -40,14 +41,19 @@ def config_of(ref: str) -> dict[str, Any] | None:
     for name, key in (("config.json", None), ("adapter_config.json", "base_model_name_or_path")):
         file = folder / name
         if file.is_file():
-            try:
-                values = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError:
-                return None
-            if not isinstance(values, dict):
+            values = _values(file)
+            if values is None:
                 return None
             return values if key is None else config_of(str(values.get(key) or "")) if values.get(key) != ref else None
     return None
+
+
+def _values(file: Path) -> dict[str, Any] | None:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def family_of(config: Any) -> Family:
@@ -72,7 +78,22 @@ def faults(key: Key, ref: str, wanted: tuple[Family, ...], task: str, write: str
 def talking_faults(ref: str) -> list[Fault]:
     """Return a fault for a model that cannot go on writing a conversation."""
     task, write = "a conversation goes on from left to right", "name a decoder, or use `stage: seq2seq` or `classify`"
-    return faults(("model", "model_name_or_path"), ref, ("decoder",), task, write)
+    return faults(("model", "model_name_or_path"), ref, ("decoder",), task, write) or head_faults(ref)
+
+
+def head_faults(ref: str) -> list[Fault]:
+    """Return a fault for a classifier or reward model, whole or an adapter, where a model is to write."""
+    file = shipped(ref) / "adapter_config.json"
+    if file.is_file():
+        task = str((_values(file) or {}).get("task_type") or "")
+        found = task if task in ("SEQ_CLS", "TOKEN_CLS") else None
+    else:
+        names = (config_of(ref) or {}).get("architectures") or ()
+        found = next((name for name in map(str, names) if name.endswith("Classification")), None)
+    if found is None:
+        return []
+    what = f"{ref} has the head of a classifier or reward model ({found}), which writes no text"
+    return [Fault(("model", "model_name_or_path"), what, "name the model that it was trained from")]
 
 
 def context_of(config: dict[str, Any]) -> int | None:

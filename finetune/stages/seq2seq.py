@@ -66,6 +66,7 @@ class Recipe(StageRecipe):
                 ("model", "model_name_or_path"), model, ("encoder_decoder", "decoder"), "an encoder writes nothing",
                 "name an encoder-decoder or a decoder",
             ),
+            *families.head_faults(model),
             *documents.context_faults(("data", "max_source_length"), self.data.max_source_length, model),
             *self._room_faults(),
             *self._writing_faults(),

@@ -178,6 +178,9 @@ def test_an_adapter_trains_without_padding_and_files_say_nothing_of_it(tmp_path:
     before, during = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("before", "during"))
     assert before == during
     virtual = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    narrow = build("Llama", SHAPE)
+    narrow.is_loaded_in_8bit = True  # as transformers marks it
+    assert "int8 layers round" in (attention.refusal(narrow) or "")
     assert "virtual tokens" in (attention.refusal(get_peft_model(build("Llama", SHAPE), virtual)) or "")
 
 

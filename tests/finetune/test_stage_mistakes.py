@@ -53,6 +53,19 @@ def test_who_does_not_talk_is_refused(stage: Any) -> None:
         assert fault.what.startswith(f"{model} is an ") and fault.what.endswith("goes on from left to right")
 
 
+@pytest.mark.parametrize("stage", [sft, dpo, seq2seq])
+def test_a_classifier_writes_nothing(stage: Any) -> None:
+    Path("judge").mkdir()
+    Path("judge/config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}')
+    Path("adapter").mkdir()
+    Path("adapter/adapter_config.json").write_text('{"base_model_name_or_path": "decoder", "task_type": "TOKEN_CLS"}')
+    lengths = {"max_source_length": 20, "max_target_length": 20} if stage is seq2seq else {}
+    for model, head in (("judge", "LlamaForSequenceClassification"), ("adapter", "TOKEN_CLS")):
+        (fault,) = of_model(stage, model, **lengths).faults()
+        what = f"{model} has the head of a classifier or reward model ({head}), which writes no text"
+        assert fault == Fault(("model", "model_name_or_path"), what, "name the model that it was trained from")
+
+
 def test_conversations_are_no_longer_than_the_context() -> None:
     wanted = [Fault(("data", "max_length"), "65 is more than the model's context of 64 tokens", "at most 64")]
     assert of_model(sft, "decoder", max_length=65).faults() == wanted
