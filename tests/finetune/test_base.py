@@ -1,4 +1,4 @@
-"""The mix that a base is pretrained on: read by templates, and refused where it cannot be read."""
+"""The mix that a base is pretrained on: read by templates, refused where it cannot be read; a cut run goes on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cut_runs import cut_and_go_on
 from pydantic import ValidationError
 
 from data_prep.records import write_rows
 from finetune.stages import base
+from recipes import artifact
 from recipes.errors import UserError
+from tests.conftest import SENTENCES
 
 
 @pytest.fixture
@@ -43,3 +46,24 @@ def test_a_source_says_what_to_read(file: str, keys: dict[str, Any]) -> None:
 def test_a_template_without_its_column_is_told_by_line(file: str) -> None:
     with pytest.raises(UserError, match=r"rows.jsonl:1: no column for '\{body\}'; the columns are a, q"):
         list(base.read_source(base.Source(file=file, text="{body}")))
+
+
+def test_a_cut_run_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_rows(tmp_path / "texts.jsonl", [{"text": sentence} for sentence in SENTENCES * 3])
+
+    source = {"file": str(tmp_path / "texts.jsonl"), "text": "{text}", "held_out": 9}
+
+    def asked(name: str) -> base.Recipe:
+        return base.Recipe(
+            output_dir=str(tmp_path / name),
+            data={"sources": [source], "max_length": 32},
+            architecture={"vocab_size": 320, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1},
+            training={"learning_rate": 1e-2, "max_steps": 5, "save_steps": 1, "eval_steps": 2,
+                      "per_device_train_batch_size": 2, "lr_scheduler_type": "warmup_stable_decay"},
+        )  # fmt: skip
+
+    base.run(asked("whole"))
+    cut = cut_and_go_on(base, asked("cut"), 3, monkeypatch)
+    one, other = artifact.read(tmp_path / "whole"), artifact.read(cut)
+    assert one is not None and other is not None and other.resumed
+    assert one.content == other.content and one.metrics == other.metrics
