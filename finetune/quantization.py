@@ -25,6 +25,14 @@ class Settings:
     double_quant: bool = True
 
 
+# Heads of all tasks, and what stands between a trunk and its head; they keep their precision.
+HEADS = (
+    *("lm_head", "embed_out", "output_layer", "cls", "predictions", "lm_predictions", "generator_lm_head"),
+    *("generator_predictions", "vocab_transform", "vocab_projector", "score", "classifier", "pre_classifier", "pooler"),
+    *("classification_head", "qa_outputs"),
+)
+
+
 def settings(model: Model) -> Settings | None:
     """Return how a recipe wants its base quantised, or None."""
     return Settings(model.quantization, model.bnb_4bit_use_double_quant) if model.quantization else None
@@ -34,9 +42,13 @@ def config(wanted: Settings, dtype: torch.dtype) -> Any:
     """Return transformers' BitsAndBytesConfig; products are computed in `dtype`."""
     from transformers import BitsAndBytesConfig
 
+    # transformers by itself leaves the last layer alone only if it has no bias, and forgets poolers: both may be new,
+    # without weights that could be quantised, and trained.
+    skipped = [rf"(?:.*\.)?(?:{'|'.join(HEADS)})"]
     if wanted.kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
     return BitsAndBytesConfig(
+        llm_int8_skip_modules=skipped,
         load_in_4bit=True,
         bnb_4bit_quant_type=wanted.kind,
         bnb_4bit_use_double_quant=wanted.double_quant,

@@ -63,7 +63,8 @@ def _with_vectors(model: Any, trunk: Any, arguments: tuple[Any, ...], named: dic
         start = torch.arange(count, device=behind.device).expand(rows, count)
         named["position_ids"] = torch.cat([start, behind], 1) if first else behind
     if first:
-        vectors = model.get_prompt(batch_size=rows).to(embeds.dtype)
+        # For an encoder-decoder peft keeps as many again, for the decoder, and uses the first ones alone.
+        vectors = model.get_prompt(batch_size=rows)[:, :count].to(embeds.dtype)
         embeds = torch.cat([vectors, embeds], 1)
         embeds.virtual_tokens = count
     return arguments, named | {"inputs_embeds": embeds}

@@ -150,6 +150,25 @@ def test_masked_and_seq2seq_models_with_adapters(encoder: Path, t5: Path, tmp_pa
         assert torch.equal(outputs(models.load(str(tmp_path / str(number)), head=head).model, ids, **inputs), trained)
 
 
+def test_virtual_tokens_of_an_encoder_are_as_many_as_asked_for(t5: Path) -> None:
+    """Padding changes nothing, and the embeddings that peft itself makes of ids and prompt give the same."""
+    ids = torch.randint(5, 60, (2, 7), generator=torch.Generator().manual_seed(1))
+    loaded = models.load_for(Model(model_name_or_path=str(t5)), "seq2seq")
+    models.add_adapter(loaded, Adapter(peft_type="prompt_tuning", num_virtual_tokens=3))
+    model = loaded.model.eval()
+    named = {"decoder_input_ids": ids[:, :4], "use_cache": False}
+    plain = model(input_ids=ids, **named).logits
+    mask = torch.ones(2, 9, dtype=torch.long)
+    mask[:, 7:] = 0
+    padded = model(input_ids=torch.nn.functional.pad(ids, (0, 2)), attention_mask=mask, **named).logits
+    torch.testing.assert_close(padded, plain, atol=1e-5, rtol=0)
+    encoder = model.get_base_model().get_encoder()
+    wanted = torch.cat([model.get_prompt(batch_size=2)[:, :3], encoder.get_input_embeddings()(ids)], 1)
+    with model.disable_adapter():
+        states = encoder(inputs_embeds=wanted).last_hidden_state
+    assert torch.allclose(encoder(input_ids=ids).last_hidden_state, states[:, 3:], atol=1e-6)
+
+
 def trained_names(folder: Path, section: dict[str, Any], head: Any = "causal", **keys: Any) -> set[str]:
     model = models.load_for(Model(model_name_or_path=str(folder), freeze=Freeze(**section)), head, **keys).model
     names = {name for name, one in model.named_parameters() if one.requires_grad}

@@ -13,6 +13,7 @@ from finetune import models, quantization
 from recipes import model_faults
 from recipes.errors import UserError
 from recipes.sections import Adapter, Model, StageRecipe, Training
+from tests.finetune.tiny_families import build_tiny_encoder
 
 IDS = torch.randint(3, 390, (2, 12), generator=torch.Generator().manual_seed(0))
 LORA: dict[str, Any] = {"r": 4, "lora_alpha": 8}
@@ -149,3 +150,18 @@ def test_a_reward_model_learns_on_a_quantised_base(tiny_model_dir: Path, tmp_pat
     models.save(loaded.model, loaded.tokenizer, tmp_path / "reward")
     scores = models.load_reward(str(tmp_path / "reward")).score([[5, 6, 7], [8, 9]])
     assert all(abs(score) > 1e-6 for score in scores)
+
+
+@pytest.mark.parametrize("bits", ["nf4", "int8"])
+def test_new_heads_of_an_encoder_keep_their_precision(bits: str, tmp_path: Path) -> None:
+    encoder = build_tiny_encoder(tmp_path / "bert", ["a text of some words", "and another one"], vocabulary=60)
+    base = Model(model_name_or_path=str(encoder), quantization=bits)
+    loaded = models.load_for(base, "sequence_classification", ["a", "b"])
+    models.add_adapter(loaded, Adapter(r=2))
+    ids = torch.randint(5, 40, (4, 6), generator=torch.Generator().manual_seed(0))
+    loaded.model.train()
+    loaded.model(input_ids=ids, labels=torch.tensor([0, 1, 0, 1])).loss.backward()
+    trained = {name: one for name, one in loaded.model.named_parameters() if one.requires_grad}
+    for part in ("pooler", "classifier"):
+        (weight,) = (one for name, one in trained.items() if part in name and name.endswith("weight"))
+        assert weight.dtype == torch.float32 and weight.grad.abs().sum() > 0
