@@ -29,17 +29,21 @@ PEAK_FLOPS = (
 )  # fmt: skip
 
 
-def flops_per_token(model: Any, mean_document_length: float) -> float:
+def flops_per_token(model: Any, mean_document_length: float, counted: float = 1.0) -> float:
     """Return the operations that one training step takes for each token.
 
     `mean_document_length` is the mean over tokens of the length of their document (sum of squares / sum of lengths):
-    long documents hold more tokens, and each of theirs sees more.
+    long documents hold more tokens, and each of theirs sees more. `counted` is the share of tokens that the loss
+    counts, where the output layer is computed for these alone (output_head.py).
     """
+    output = getattr(model, "get_output_embeddings", lambda: None)()
+    head = next((name for name, module in model.named_modules() if module is output), None) if output else None
     parts = list(_matrices(model))
     first = next((at for at, (_, _, trained) in enumerate(parts) if trained), len(parts))
     total = 0.0
-    for at, (_, size, trained) in enumerate(parts):
-        total += size * (6 if trained else 4 if at > first else 2)
+    for at, (name, size, trained) in enumerate(parts):
+        share = counted if head is not None and name.startswith(head) else 1.0
+        total += share * size * (6 if trained else 4 if at > first else 2)
     passes = 1 + BACKWARD_OF_ATTENTION if first < len(parts) else 1.0
     return total + passes * _attention(model, mean_document_length)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recipes.sections import StageRecipe
 
 INTERRUPTED = 130
+FOR_THE_FIRST = 5.0  # seconds
 STRICT = "the same as strict=true: a data stage stops at the first file or row that it cannot use"
 SWEEP = "sweep"
 TRAINING = "finetune"  # the floor that trains; its commands too are imported when a user asks for them
@@ -80,11 +81,15 @@ def _disk_mistake(error: OSError) -> UserError | None:
 
 
 def _tell(error: UserError) -> None:
-    """Print a mistake, once for all processes of a run, and leave it for the pipeline that started this one."""
+    """Print a mistake, once for all processes of a run, and leave it for the pipeline that started this one.
+
+    When one process ends, the launcher ends the others: the first one is given time to tell what all have found. One
+    that still lives after that has found something of its own.
+    """
     from recipes import launch
 
     if launch.rank() != 0:
-        return
+        time.sleep(FOR_THE_FIRST)
     print(error, file=sys.stderr, flush=True)
     if said := os.environ.get("TUNELOOP_SAID"):
         from recipes import steps

@@ -68,7 +68,9 @@ class Training(Section):
     save_steps: int = Field(
         0, ge=0, description="Checkpoint each N optimiser steps, to resume from; 0: about ten a run."
     )
-    save_total_limit: int = Field(2, ge=1, description="How many checkpoints are kept, besides the best one.")
+    save_total_limit: int = Field(
+        2, ge=1, description="Checkpoints kept to go on from; with load_best_model_at_end the best one besides."
+    )
     metric_for_best_model: str = Field("loss", description="The eval_... entry of log.jsonl that decides what is best.")
     greater_is_better: bool | None = Field(None, description="Absent: as the metric is known.")
     load_best_model_at_end: bool = Field(False, description="The result is the best checkpoint, not the last.")

@@ -48,11 +48,7 @@ class Progress(TrainerCallback):
                 stream.write(json.dumps(row) + "\n")
             self._show(row, state)
         if not math.isfinite(row.get("loss", 0.0)):
-            raise UserError(
-                f"{self.name}, step {state.global_step}",
-                f"the loss is {row['loss']}",
-                "lower training.learning_rate, raise training.warmup_ratio, or write model.dtype: float32",
-            )
+            raise no_number(self.name, state.global_step, f"the loss is {row['loss']}")
 
     def _show(self, row: dict[str, float], state: Any) -> None:
         now, done = time.monotonic(), state.global_step - self.first
@@ -68,6 +64,12 @@ class Progress(TrainerCallback):
             parts.append(f"MFU {row['mfu']:.1%}")
         step = f"{state.global_step}/{state.max_steps}"
         print(f"  {self.name} {step:>9}  {'  '.join(parts)}  {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def no_number(name: str, step: int, what: str) -> UserError:
+    """Return what to tell when training has come to something that is no number."""
+    write = "lower training.learning_rate, raise training.warmup_ratio, or write model.dtype: float32"
+    return UserError(f"{name}, step {step}", what, write)
 
 
 def _step_of(row: str) -> float:

@@ -25,6 +25,7 @@ from transformers.trainer_utils import seed_worker
 
 from finetune import memory, optimizers, throughput
 from finetune.training import noise, sampling, saving, selection
+from finetune.training.progress import no_number
 from recipes.errors import UserError
 from recipes.sections import Training
 
@@ -61,9 +62,15 @@ class StageTrainer(Trainer):
         self._tokens = torch.zeros((), dtype=torch.long, device=self.args.device)
         self._tokens_logged, self._logged_at, self._aside = 0, time.monotonic(), 0.0
         self.peak = throughput.peak_flops(self.args.device)
-        self.flops = (
-            throughput.flops_per_token(self.model, document_length(self.train_dataset.rows)) if self.peak else 0
-        )
+        self.flops = self._flops() if self.peak else 0.0
+
+    def _flops(self) -> float:
+        """Return the operations of a token, as some rows of the data set let expect."""
+        rows = self.train_dataset.rows
+        batch = self.data_collator([rows[at] for at in range(0, len(rows), max(1, len(rows) // 64))])
+        alone = "target_index" in batch  # the output layer is computed for the tokens that count, and for no other
+        counted = float(batch["count"]) / max(1.0, float(batch["tokens"])) if alone else 1.0
+        return throughput.flops_per_token(self.model, document_length(rows), counted)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the recipe's optimiser: with float32 masters, and with those that transformers does not have."""
@@ -124,7 +131,10 @@ class StageTrainer(Trainer):
     ) -> Any:
         """Return the batch's share of the step's mean loss."""
         alpha = self.training.neftune_noise_alpha
-        with memory.offloading(self.model, self.training, self.args.device), noise.on_embeddings(model, alpha, inputs):
+        with (
+            memory.offloading(self.model, self.training, self.args.device),
+            noise.on_embeddings(self.model, alpha, inputs),
+        ):
             total, _ = self.loss(model, inputs)
         if "filler" in inputs:
             total = total * 0
@@ -199,11 +209,23 @@ class StageTrainer(Trainer):
         return is_best
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint of this step."""
+        """Write a checkpoint of this step.
+
+        Raises:
+            UserError: loss or weights are no numbers, so that a run could not go on from it.
+        """
         began = time.monotonic()
+        self._require_numbers()
         found = selection.best(self.state.log_history, self.choice) if self.keep_best else None
         self.saver.save(found[0] if found else None)
         self._aside += time.monotonic() - began
+
+    def _require_numbers(self) -> None:
+        """Refuse loss or weights that are no numbers; in all processes, whichever has them."""
+        trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+        fine = torch.stack([self._tr_loss.isfinite().all(), *(weight.isfinite().all() for weight in trained)]).all()
+        if not bool(self.accelerator.gather(fine[None]).all()):
+            raise no_number("training", self.state.global_step, "loss or weights are nan or infinite")
 
     def start_clock(self) -> None:
         """Measure speed from now on."""

@@ -63,6 +63,8 @@ def test_two_processes_equal_one(
 ) -> None:
     """With 10 of 12 rows in the first step, 2 are left for the second: one process has them, the other has none."""
     recipe["data"]["packing"] = packing  # type: ignore[index]
+    if accumulation == 1 and batch == 10:
+        recipe["training"]["neftune_noise_alpha"] = 1e-30  # type: ignore[index]  # runs, and changes nothing
     recipe["training"]["gradient_accumulation_steps"] = accumulation  # type: ignore[index]
     if packing:
         recipe["data"]["max_length"] = 48  # type: ignore[index]

@@ -154,8 +154,8 @@ MISTAKES = {
     ),
     "a word for an empty list": (
         "training: {learning_rate: 1e-3, report_to: none}",
-        "r.yaml:6: training.report_to: 'none' is not a list; write a list of tensorboard, wandb, mlflow, trackio, or [] "
-        "for none of them",
+        "r.yaml:6: training.report_to: 'none' is not a list; write a list of tensorboard, wandb, mlflow, trackio, "
+        "or [] for none of them",
     ),
     "one of a list, alone": (
         "training: {learning_rate: 1e-3, report_to: wandb}",

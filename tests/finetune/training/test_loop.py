@@ -57,6 +57,7 @@ def train(
     score: Any = None,
     background: bool = False,
     poison: bool = False,
+    loss: Any = answer_loss,
     **keys: Any,
 ) -> Any:
     """Train the tiny model; `background` writes checkpoints as on a GPU, `poison` makes one weight infinite."""
@@ -73,7 +74,7 @@ def train(
         if background:
             patch.setattr(saving, "Saver", partial(_beside, saving.Saver))
         metrics = trainer.fit(
-            loaded.model, training, data, validation or [], loss=answer_loss, collate=packing.collate_tokens,
+            loaded.model, training, data, validation or [], loss=loss, collate=packing.collate_tokens,
             work=work, seed=1, name="test", score=score,
         )  # fmt: skip
     return loaded.model, metrics
@@ -332,3 +333,20 @@ def test_a_model_is_saved_as_one_that_caches(tiny_model_dir: Path, tmp_path: Pat
     before = load(str(tiny_model_dir)).model.config.use_cache
     model, _ = train(tmp_path, tiny_model_dir, rows(2), max_steps=1)
     assert model.config.use_cache is before is True
+
+
+def test_a_step_that_comes_to_no_number_leaves_checkpoints_to_go_on_from(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """Between two rows of the history no one looks at the loss: without a look at each save, all would be ruined."""
+    steps = iter(range(100))
+
+    def broken(model: Any, batch: Any) -> Any:
+        loss, extra = answer_loss(model, batch)
+        return (loss * float("nan") if model.training and next(steps) == 3 else loss), extra
+
+    keys = {"max_steps": 8, "save_steps": 1, "logging_steps": 50, "per_device_train_batch_size": 2}
+    with pytest.raises(UserError, match="loss or weights are nan or infinite; lower"):
+        train(tmp_path, tiny_model_dir, rows(4), loss=broken, **keys)
+    kept = [saving.step_of(path) for path in saving.checkpoints(tmp_path / ".scratch/checkpoints")]
+    assert kept == [3, 2]
+    model, _ = train(tmp_path, tiny_model_dir, rows(4), **keys)
+    assert bool(weights(model).isfinite().all())
