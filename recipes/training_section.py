@@ -30,6 +30,12 @@ ExtraName = Annotated[str, AfterValidator(_extra_name)]
 
 # Without these transformers' schedules end in an error once the model is loaded.
 NEEDED = {"cosine_with_min_lr": {"min_lr", "min_lr_rate"}}
+# What they take besides, under extra.lr_scheduler_kwargs.
+TAKEN = {
+    "cosine": {"num_cycles"},
+    "cosine_with_min_lr": {"min_lr", "min_lr_rate", "num_cycles"},
+    "warmup_stable_decay": {"num_decay_steps", "warmup_type", "decay_type", "min_lr_ratio", "num_cycles"},
+}
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 
@@ -97,6 +103,14 @@ class Training(Section):
                 raise ValueError(f"{name} has no decay_ratio: write warmup_stable_decay, or leave it out")
         elif self.warmup_ratio + self.decay_ratio > 1:
             raise ValueError("warmup_ratio and decay_ratio are more than all steps: write smaller ones")
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_takes_them(self) -> Self:
+        given, taken = self.extra.get("lr_scheduler_kwargs") or {}, TAKEN.get(self.lr_scheduler_type, set())
+        if not isinstance(given, dict) or set(given) - taken:
+            said = f"{self.lr_scheduler_type} takes {', '.join(sorted(taken))}" if taken else "leave it out"
+            raise ValueError(f"extra.lr_scheduler_kwargs has {', '.join(map(str, set(given) - taken))}: {said}")
         return self
 
     @model_validator(mode="after")

@@ -152,6 +152,10 @@ MISTAKES = {
         "training: {learning_rate: 1e-3, early_stopping_patience: 2}",
         "r.yaml:6: training: early_stopping_patience needs validations; write eval_steps",
     ),
+    "an argument that a schedule does not take": (
+        "training: {learning_rate: 1e-3, extra: {lr_scheduler_kwargs: {cycles: 2}}}",
+        "r.yaml:6: training: extra.lr_scheduler_kwargs has cycles; cosine takes num_cycles",
+    ),
     "a word for an empty list": (
         "training: {learning_rate: 1e-3, report_to: none}",
         "r.yaml:6: training.report_to: 'none' is not a list; write a list of tensorboard, wandb, mlflow, trackio, "
