@@ -109,8 +109,10 @@ class Training(Section):
     def _schedule_takes_them(self) -> Self:
         given, taken = self.extra.get("lr_scheduler_kwargs") or {}, TAKEN.get(self.lr_scheduler_type, set())
         if not isinstance(given, dict) or set(given) - taken:
-            said = f"{self.lr_scheduler_type} takes {', '.join(sorted(taken))}" if taken else "leave it out"
-            raise ValueError(f"extra.lr_scheduler_kwargs has {', '.join(map(str, set(given) - taken))}: {said}")
+            strange = ", ".join(map(str, set(given) - taken))
+            write = f"write {', '.join(sorted(taken))}, or leave it out" if taken else "leave it out"
+            name = self.lr_scheduler_type
+            raise ValueError(f"extra.lr_scheduler_kwargs has {strange}, which {name} does not take: {write}")
         return self
 
     @model_validator(mode="after")

@@ -154,7 +154,8 @@ MISTAKES = {
     ),
     "an argument that a schedule does not take": (
         "training: {learning_rate: 1e-3, extra: {lr_scheduler_kwargs: {cycles: 2}}}",
-        "r.yaml:6: training: extra.lr_scheduler_kwargs has cycles; cosine takes num_cycles",
+        "r.yaml:6: training: extra.lr_scheduler_kwargs has cycles, which cosine does not take; write num_cycles, "
+        "or leave it out",
     ),
     "a word for an empty list": (
         "training: {learning_rate: 1e-3, report_to: none}",
