@@ -196,7 +196,7 @@ class StageTrainer(Trainer):
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Say whether this validation is the best so far; have it kept, and stop a run that gets no better."""
         if self.choice.key not in metrics:
-            reported = ", ".join(sorted(name.removeprefix("eval_") for name in metrics))
+            reported = ", ".join(sorted(name.removeprefix("eval_") for name in metrics if name != "epoch"))
             what = f"no validation reports {self.choice.key!r}"
             raise UserError("training.metric_for_best_model", what, f"write one of {reported}")
         history = self.state.log_history
