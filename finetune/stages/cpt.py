@@ -97,6 +97,7 @@ class Recipe(StageRecipe):
             *documents.context_faults(("data", "max_length"), self.data.max_length, model),
             *vocabulary.faults(("tokenizer",), self.tokenizer, model),
             *self._objective_faults(),
+            *self._replay_faults(),
             *reported.faults(self.training, self._entries()),
         ]
 
@@ -104,6 +105,15 @@ class Recipe(StageRecipe):
         """Return what validations can report, whatever the objective."""
         general = ["general_loss", "general_bits_per_byte"] if self.data.general_validation_file else []
         return ["loss", "accuracy", "bits_per_byte", *general]
+
+    def _replay_faults(self) -> list[Fault]:
+        if self.data.replay_file is None and "replay_share" in self.data.model_fields_set:
+            what = f"{self.data.replay_share} of nothing: there is no data.replay_file"
+            return [Fault(("data", "replay_share"), what, "name a file of general text, or leave the key out")]
+        if self.data.replay_file is not None and self.data.replay_share == 0:
+            what = "0, so data.replay_file would not be read"
+            return [Fault(("data", "replay_share"), what, "write a share such as 0.1, or leave replay_file out")]
+        return []
 
     def _objective_faults(self) -> list[Fault]:
         model, name = self.model.model_name_or_path, str(self.data.objective)

@@ -67,10 +67,17 @@ class Recipe(StageRecipe):
             *families.talking_faults(model),
             *(documents.context_faults(("data", "max_length"), self.data.max_length, model) if written else ()),
             *answer_metrics.faults(self.evaluation, self.data.validation_file),
+            *self._packing_faults(),
             *reported.faults(
                 self.training, ["loss", "accuracy", *(self.evaluation.metrics if self.evaluation else ())]
             ),
         ]
+
+    def _packing_faults(self) -> list[Fault]:
+        if not self.data.packing or self.adapter is None or not self.adapter.virtual_tokens:
+            return []
+        what = "prompt tuning puts its virtual tokens before a row, which with packing holds several conversations"
+        return [Fault(("data", "packing"), what, "write packing: false, or another adapter")]
 
 
 def run(recipe: Recipe) -> None:

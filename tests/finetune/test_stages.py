@@ -288,6 +288,24 @@ def test_a_file_of_another_shape_is_a_fault_of_the_recipe(module: Any, row: Any,
 
 
 @pytest.mark.parametrize(
+    ("module", "data", "adapter", "key", "what"),
+    [
+        (sft, {"packing": True}, {"peft_type": "prompt_tuning"}, "packing", "prompt tuning puts its virtual tokens"),
+        (cpt, {"replay_share": 0.2}, None, "replay_share", "0.2 of nothing: there is no data.replay_file"),
+        (cpt, {"replay_share": 0.0, "replay_file": "other.jsonl"}, None, "replay_share", "0, so data.replay_file"),
+    ],
+)
+def test_values_that_would_be_passed_over_are_faults(module: Any, data: Any, adapter: Any, key: str, what: str) -> None:
+    recipe = module.Recipe(
+        output_dir="out", model={"model_name_or_path": "x"}, training={"learning_rate": 1e-3},
+        data={"train_file": "rows.jsonl", **data}, adapter=adapter,
+    )  # fmt: skip
+    (fault,) = recipe.faults()
+    assert fault.key == ("data", key)
+    assert fault.what.startswith(what)
+
+
+@pytest.mark.parametrize(
     ("change", "what"),
     [
         ({"model": {"attn_implementation": "nonsense"}}, "model: .*nonsense.*; write an attn_implementation"),
