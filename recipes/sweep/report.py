@@ -65,7 +65,8 @@ def best_recipe(recipe: Recipe, best: dict[str, Any]) -> str:
         f"# The best of {recipe.recipe} that a sweep found: trial {best['trial']}, {recipe.metric} "
         f"{number(best['mean'])}.\n# tuneloop run {name}\n"
     )
-    return heading + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
+    return heading + text
 
 
 def show(found: dict[str, Any], folder: Path) -> None:
