@@ -22,6 +22,9 @@ from typing import Any
 Row = dict[str, Any]
 Batch = dict[str, Any]
 LEFT_OUT = -100
+# oneDNN compiles and keeps a kernel for each width it meets in bfloat16. Batches of any width cost 1.4 GB and 8 % more
+# time on a small model than batches whose width is a multiple of 64 (0.9 GB); of short ones that would be too much.
+FILLED_TO, SHORT, SHORT_FILLED_TO = 64, 512, 16
 
 
 def collate_for(model: Any) -> Callable[[Sequence[Row]], Batch]:
@@ -97,16 +100,20 @@ def collate_tokens(rows: Sequence[Row]) -> Batch:
 def collate_packed(rows: Sequence[Row]) -> Batch:
     """Put all documents one behind the other into one row (1, T) without padding, for attention that keeps them apart.
 
-    Labels (1, T) are -100 where nothing counts, and at each document's first token, which nothing foretells.
+    Labels (1, T) are -100 where nothing counts, and at each document's first token, which nothing foretells. T is a
+    multiple of FILLED_TO (see there): what is missing is one more document, which counts nothing.
     """
     import numpy as np
     import torch
 
     documents = [document for row in rows for document in _documents(row)]
+    tokens = sum(len(ids) for ids, _ in documents)
+    if missing := -tokens % (FILLED_TO if tokens >= SHORT else SHORT_FILLED_TO):
+        documents.append((np.zeros(missing, dtype=np.int64), np.full(missing, LEFT_OUT)))
     batch = concatenated([ids for ids, _ in documents])
     labels = torch.from_numpy(np.concatenate([targets for _, targets in documents]))[None]
     labels[0, batch["cu_seq_lens_q"][:-1].long()] = LEFT_OUT
-    return {**batch, **_counted(labels, labels.shape[1])}
+    return {**batch, **_counted(labels, tokens)}
 
 
 def concatenated(documents: Sequence[Sequence[int]]) -> Batch:

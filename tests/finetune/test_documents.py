@@ -238,10 +238,11 @@ def test_positions_begin_anew_by_hand() -> None:
         {"input_ids": [4], "mask": [1], "starts": [0]},
     ]
     batch = packing.collate_packed(rows)
-    assert batch["input_ids"].tolist() == [[1, 2, 3, 4]] and int(batch["tokens"]) == 4
-    assert batch["position_ids"].tolist() == [[0, 1, 0, 0]]
-    assert batch["labels"].tolist() == [[-100, 2, -100, -100]]
-    assert batch["cu_seq_lens_q"].tolist() == [0, 2, 3, 4] and batch["max_length_q"] == 2
+    filled = 12  # up to a multiple of 16, by a document that counts nothing
+    assert batch["input_ids"].tolist() == [[1, 2, 3, 4] + [0] * filled] and int(batch["tokens"]) == 4
+    assert batch["position_ids"].tolist() == [[0, 1, 0, 0, *range(filled)]]
+    assert batch["labels"].tolist() == [[-100, 2, -100, -100] + [-100] * filled]
+    assert batch["cu_seq_lens_q"].tolist() == [0, 2, 3, 4, 16] and batch["max_length_q"] == filled
     assert (batch["target_index"].tolist(), batch["target_ids"].tolist(), int(batch["count"])) == ([0], [2], 1)
     padded = packing.collate_tokens(rows)
     assert padded["input_ids"].tolist() == [[1, 2], [3, 0], [4, 0]] and int(padded["tokens"]) == 4

@@ -88,7 +88,7 @@ def test_checkpointing_is_on_only_where_a_step_does_not_fit(
 @pytest.mark.slow
 def test_memory_that_runs_out_ends_with_advice_or_goes_on_with_less(tiny_model_dir: Path, tmp_path: Path) -> None:
     talks = [
-        {"messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": f"{number} " * 100}]}
+        {"messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": f"{number} " * 60}]}
         for number in range(100, 356)
     ]
     write_rows(tmp_path / "talks.jsonl", talks)
@@ -101,7 +101,7 @@ def test_memory_that_runs_out_ends_with_advice_or_goes_on_with_less(tiny_model_d
         } | more  # fmt: skip
         recipe = {
             "stage": "sft", "model": {"model_name_or_path": str(tiny_model_dir)}, "training": values,
-            "data": {"train_file": str(tmp_path / "talks.jsonl"), "max_length": 512},
+            "data": {"train_file": str(tmp_path / "talks.jsonl"), "max_length": 256},
             "output_dir": str(tmp_path / name),
         }  # fmt: skip
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(recipe))

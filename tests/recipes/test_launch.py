@@ -97,4 +97,4 @@ def test_a_finished_stage_is_skipped_unless_forced(tuneloop):
     assert "runs/a written in" in tuneloop("run", "a.yaml").stdout
     again = tuneloop("run", "a.yaml")
     assert again.stdout == "novel: runs/a is finished and unchanged, skipped (--force runs it again)\n"
-    assert "runs/a written in 0 s" in tuneloop("run", "a.yaml", "--force", "text=hello").stdout
+    assert "runs/a written in" in tuneloop("run", "a.yaml", "--force", "text=hello").stdout

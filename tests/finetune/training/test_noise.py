@@ -33,7 +33,7 @@ def test_each_document_has_noise_of_its_own_length(tiny_model_dir: Path) -> None
     torch.manual_seed(0)
     noise = noise_of(model, packing.collate_packed(ROWS))[0]
     width = noise.shape[-1]
-    for row, part in zip(ROWS, noise.split([4, 9, 36]), strict=True):
+    for row, part in zip(ROWS, noise[:49].split([4, 9, 36]), strict=True):
         bound = ALPHA / (len(row["input_ids"]) * width) ** 0.5
         assert 0.9 * bound < float(part.abs().max()) <= bound * (1 + 1e-5)
         assert float(part.std()) == pytest.approx(bound / 3**0.5, rel=0.15)  # of a uniform distribution
