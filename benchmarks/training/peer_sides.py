@@ -47,14 +47,14 @@ def shared(job: Job, folder: str) -> dict[str, Any]:
 
 
 def ours(job: Job) -> list[float]:
-    """Train with `stage: sft`."""
+    """Train with `stage: sft`; the job's `keys` go to its model section."""
     from finetune.stages import sft
 
     with tempfile.TemporaryDirectory() as folder:
         sft.run(
             sft.Recipe(
                 output_dir=f"{folder}/out",
-                model={"model_name_or_path": job["model"]},
+                model={"model_name_or_path": job["model"], **job["keys"]},
                 adapter={"r": RANK, "lora_alpha": ALPHA},
                 data={"train_file": job["conversations"]},
                 training={

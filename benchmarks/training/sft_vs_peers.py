@@ -9,7 +9,7 @@ AdamW, constant learning rate and clipping. Each run is a process of its own wit
 other round in reverse. Three steps warm up and are not counted. The columns:
 
 - useful tokens (without padding) per CPU second, median and range; the same per second on the clock;
-- how many times ours is faster, by medians of CPU seconds of the same steps;
+- how many times the first side (ours) is faster, by medians of CPU seconds of the same steps;
 - peak resident memory of the whole process, imports included; share of padding among the tokens computed;
 - the largest difference of a step's loss from TRL tuned by hand (fp32, no checkpointing). Over 1 % is an error: sides
   that learn something else are not compared. Packed sides see other rows in each step: only their speed counts.
@@ -60,6 +60,7 @@ def sides(options: argparse.Namespace, longest: int) -> dict[str, Side]:
     row = max(ROW, longest)
     found = {
         "ours": Side("ours", padded=False),
+        "ours, float32": Side("ours", keys={"dtype": "float32"}, padded=False),
         REFERENCE: Side("trl", keys=TUNED),
         "TRL tuned, padding-free": Side("trl", keys=TUNED | {"padding_free": True, "max_length": None}, padded=False),
         "TRL tuned, packing": Side("trl", keys=TUNED | {"packing": True, "max_length": row}, packed=True, padded=False),
@@ -179,7 +180,7 @@ def report(job: dict[str, Any], columns: dict[str, Side], runs: dict[str, list[d
         rates = sorted(one["tokens"] / one["cpu"] for one in found)
         clock = statistics.median(one["tokens"] / one["wall"] for one in found)
         peak = statistics.median(one["peak"] for one in found)
-        spread, faster = f"{rates[0]:.0f} to {rates[-1]:.0f}", speed.get("ours", 0) / speed[name]
+        spread, faster = f"{rates[0]:.0f} to {rates[-1]:.0f}", speed[next(iter(speed))] / speed[name]
         padded = f"{share:.0%}" if columns[name].padded else "none"
         apart = None if columns[name].packed or reference is None else difference(found[0]["losses"], reference)
         if apart is not None and not apart < 0.01:

@@ -336,7 +336,8 @@ def test_each_family_learns_its_own_objective(
     loaded = models.load(str(tmp_path / "out"), head=head)
     read = corpus.read(asked, loaded.tokenizer)
     learning = read.learning(loaded.model)
-    assert corpus.mean_loss(loaded.model, read.validation, learning, 4) == pytest.approx(found["eval_loss"], rel=1e-4)
+    near = 5e-3 if adapter else 1e-4  # under an adapter the base may have been bfloat16
+    assert corpus.mean_loss(loaded.model, read.validation, learning, 4) == pytest.approx(found["eval_loss"], rel=near)
 
 
 @pytest.mark.parametrize("family", list(OBJECTIVES))
