@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from eval import metrics
 from eval.task import Measure
+from recipes.adjusting import holm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,10 +125,9 @@ class Pair:
 
 def compare(pairs: Sequence[Pair], seed: int) -> list[Comparison]:
     """Return the verdict on every pair, with p-values adjusted for their number."""
-    from eval import statistics
 
     found = [(pair, difference) for pair in pairs if (difference := _difference(pair, seed)) is not None]
-    adjusted = statistics.holm([difference.p for _, difference in found])
+    adjusted = holm([difference.p for _, difference in found])
     return [
         Comparison(
             pair.task,

@@ -7,7 +7,7 @@ several items stem from one source, `clusters` names it and whole sources are dr
 - intervals: bootstrap percentiles (Efron 1979), for proportions Wilson (1927);
 - two checkpoints on the same items: the difference with a bootstrap interval over shared items, and a p-value from
   McNemar's exact test (right/wrong) or from approximate randomisation (Noreen 1989; swap the two on random items);
-- many comparisons: Holm (1979).
+- many comparisons: Holm (1979), in recipes/adjusting.py.
 
 Leaves out: BCa intervals. Percentile intervals are too narrow below about 20 items.
 """
@@ -127,16 +127,6 @@ def randomisation(a: np.ndarray, b: np.ndarray, score: Score, *, flips: int = FL
         moved = random.integers(0, 2, size=(size, len(gap)), dtype=np.int8).astype(float) @ gap
         extreme += int((np.abs(score(total_b - moved) - score(total_a + moved)) >= seen).sum())
     return (extreme + 1) / (flips + 1)
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number, so that the chance of any false alarm stays below the level."""
-    order = sorted(range(len(values)), key=lambda index: values[index])
-    adjusted, largest = [0.0] * len(values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def gather(rows: np.ndarray, clusters: Sequence[Hashable] | None) -> np.ndarray:

@@ -9,6 +9,11 @@ from recipes.errors import UserError
 from recipes.sections import Fault, shipped
 
 
+def files_of(data: Any) -> dict[tuple[str, str], str | None]:
+    """Return the files of a recipe's data section to train on and to validate with, by their keys."""
+    return {("data", key): getattr(data, key) for key in ("train_file", "validation_file")}
+
+
 def faults(files: Mapping[tuple[str, str], str | None], parse: Callable[[dict[str, Any], str], Any]) -> list[Fault]:
     """Return a fault for each file whose first row `parse` refuses; files that are not there (yet) are passed over."""
     from data_prep.records import numbered_rows

@@ -125,7 +125,7 @@ def _forked(context: str, step: Examined, log: Path, line: Line) -> End:
     # Mistakes come back through a pipe, not through a file: the disk may be what is full.
     hear, say_to = multiprocessing.Pipe(duplex=False)
     process: BaseProcess = multiprocessing.get_context(context).Process(  # type: ignore[attr-defined]
-        target=_work, args=(step.recipe, str(log), say_to, dict(os.environ)), name=f"tuneloop {step.path}"
+        target=work, args=(step.recipe, str(log), say_to, dict(os.environ)), name=f"tuneloop {step.path}"
     )
     process.start()
     say_to.close()
@@ -150,7 +150,7 @@ def _stop(join: Callable[[float], Any], alive: Callable[[], bool], kill: Callabl
         join(5.0)
 
 
-def _work(recipe: StageRecipe, log: str, say_to: Connection, environment: dict[str, str]) -> None:
+def work(recipe: StageRecipe, log: str, say_to: Connection, environment: dict[str, str]) -> None:
     """Run a stage in this process, with its output in the log; the exit code says how it went."""
     die_with_parent(signal.SIGKILL)
     os.environ.update(environment)

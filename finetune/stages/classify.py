@@ -72,7 +72,7 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Refuse files whose first row does not fit, models without a classifier, values that exclude each other."""
-        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
+        files = first_rows.files_of(self.data)
         model = self.model.model_name_or_path
         return [
             *first_rows.faults(files, self._parse),

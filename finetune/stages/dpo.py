@@ -53,7 +53,7 @@ class Recipe(StageRecipe):
         """Refuse files whose first row is not a pair, and models that do not talk."""
         from finetune.stages.reward import preference
 
-        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
+        files = first_rows.files_of(self.data)
         return [*first_rows.faults(files, preference), *families.talking_faults(self.model.model_name_or_path)]
 
 

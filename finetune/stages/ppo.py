@@ -64,7 +64,7 @@ class Recipe(StageRecipe):
             except ValueError as error:
                 raise UserError(where, str(error), 'write rows like {"prompt": [messages], "meta": {}}') from None
 
-        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
+        files = first_rows.files_of(self.data)
         return first_rows.faults(files, prompt)
 
     def _reward_faults(self) -> list[Fault]:

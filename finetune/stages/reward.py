@@ -38,7 +38,7 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Refuse files whose first row is not a pair."""
-        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
+        files = first_rows.files_of(self.data)
         return first_rows.faults(files, preference)
 
 

@@ -58,7 +58,7 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Refuse files without pairs, encoders, beams for decoders, metrics that compare no texts."""
-        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
+        files = first_rows.files_of(self.data)
         model = self.model.model_name_or_path
         return [
             *first_rows.faults(files, seq2seq.pair),

@@ -60,7 +60,7 @@ class Recipe(StageRecipe):
 
     def faults(self) -> list[Fault]:
         """Refuse files whose first row is no conversation, models that do not talk, and metrics that do not exist."""
-        files = {("data", key): getattr(self.data, key) for key in ("train_file", "validation_file")}
+        files = first_rows.files_of(self.data)
         model, written = self.model.model_name_or_path, "max_length" in self.data.model_fields_set
         return [
             *first_rows.faults(files, conversation),

@@ -226,8 +226,7 @@ def _train(trainer: StageTrainer, last: Path | None) -> None:
     """Train to the end; a run that was cut after its last step is not trained further."""
     if last:
         history = json.loads((last / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-        stopped = trainer.choice.patience and selection.waited(history, trainer.choice) >= trainer.choice.patience
-        if stopped or saving.step_of(last) >= trainer.args.max_steps:
+        if selection.should_stop(history, trainer.choice) or saving.step_of(last) >= trainer.args.max_steps:
             trainer._load_from_checkpoint(str(last))
             trainer.state.global_step = saving.step_of(last)
             trainer.state.max_steps = trainer.args.max_steps

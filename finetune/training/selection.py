@@ -64,6 +64,11 @@ def waited(history: Iterable[dict[str, Any]], choice: Choice) -> int:
     return count
 
 
+def should_stop(history: Iterable[dict[str, Any]], choice: Choice) -> bool:
+    """Return whether the recipe's patience is at its end."""
+    return bool(choice.patience) and waited(history, choice) >= choice.patience
+
+
 def higher_is_better(name: str) -> bool:
     """Return which way an entry grows better: as its metric says, else by the end of its name."""
     if is_metric(name):

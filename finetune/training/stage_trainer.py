@@ -204,7 +204,7 @@ class StageTrainer(Trainer):
         is_best = bool(found and found[0] == self.state.global_step)
         if is_best and self.keep_best:
             self.control.should_save = True
-        if self.choice.patience and selection.waited(history, self.choice) >= self.choice.patience:
+        if selection.should_stop(history, self.choice):
             self.control.should_training_stop = True
         return is_best
 

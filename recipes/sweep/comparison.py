@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes import artifact
+from recipes.adjusting import holm
 from recipes.stages.sweep import Recipe
 from recipes.sweep import space, student, study, trials
 
@@ -99,7 +100,7 @@ def _difference_to_best(rows: list[dict[str, Any]]) -> None:
         if (p := student.p_value(differences)) is not None:
             row["p"] = p
             tested.append(row)
-    for row, p in zip(tested, student.holm([row["p"] for row in tested]), strict=True):
+    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["p"] = p
 
 

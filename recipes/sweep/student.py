@@ -84,13 +84,3 @@ def _fraction(x: float, a: float, b: float) -> float:
 def _away(value: float, tiny: float) -> float:
     """Keep a denominator away from zero."""
     return tiny if abs(value) < tiny else value
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number (Holm 1979)."""
-    order = sorted(range(len(values)), key=lambda index: values[index])
-    adjusted, largest = [0.0] * len(values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
-        adjusted[index] = largest
-    return adjusted

@@ -75,7 +75,7 @@ class Run:
         # Mistakes come back through a pipe, not through a file: the disk may be what is full.
         self.hear, say_to = multiprocessing.Pipe(duplex=False)
         self.process = multiprocessing.get_context(context).Process(  # type: ignore[attr-defined]
-            target=steps._work, args=(self.recipe, str(self.log), say_to, environment), name=f"trial {self.folder.name}"
+            target=steps.work, args=(self.recipe, str(self.log), say_to, environment), name=f"trial {self.folder.name}"
         )
         self.process.start()
         say_to.close()

@@ -18,9 +18,8 @@ from recipes.errors import UserError
 from recipes.load import RecipeError
 from recipes.load import load as load_recipe
 from recipes.sections import Adapter, Generation, Model, Training
+from tests.finetune.tiny_adapters import IDS, LORA, logits, train
 
-IDS = torch.randint(3, 390, (2, 12), generator=torch.Generator().manual_seed(0))
-LORA: dict[str, Any] = {"r": 4, "lora_alpha": 8}
 KINDS: dict[str, dict[str, Any]] = {
     "lora": LORA,
     "rslora": LORA | {"use_rslora": True},
@@ -40,28 +39,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "prompt with text": {"peft_type": "prompt_tuning", "num_virtual_tokens": 4, "prompt_tuning_init_text": "Mara Holm"},
 }
 PROMPTS = ("prompt", "prompt with text")
-
-
-def logits(model: Any) -> torch.Tensor:
-    model.eval()
-    with torch.no_grad():
-        found: torch.Tensor = model(input_ids=IDS, use_cache=False).logits
-    return found
-
-
-def train(model: Any, steps: int = 12, rate: float = 2e-2) -> list[float]:
-    """Learn one batch by heart; return the losses."""
-    model.train()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer, losses = torch.optim.AdamW(parameters, lr=rate), []
-    for _ in range(steps):
-        out = model(input_ids=IDS, use_cache=False).logits
-        loss = cross_entropy(out[:, :-1].flatten(0, 1), IDS[:, 1:].flatten())
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    return losses
 
 
 def fresh(folder: Path, section: dict[str, Any], **keys: Any) -> models.Loaded:

@@ -20,9 +20,8 @@ from recipes.errors import UserError
 from recipes.hashing import folder_hash
 from recipes.sections import Adapter, Generation, Model
 from tests.conftest import SENTENCES, build_tiny_model
+from tests.finetune.tiny_adapters import IDS, LORA, write_adapter
 
-IDS = torch.randint(3, 390, (2, 12), generator=torch.Generator().manual_seed(0))
-LORA: dict[str, Any] = {"r": 4, "lora_alpha": 8}
 KINDS: dict[str, dict[str, Any]] = {
     "lora": LORA,
     "rslora": LORA | {"use_rslora": True},
@@ -32,19 +31,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "whole output": LORA | {"modules_to_save": ["lm_head"]},
     "ia3": {"peft_type": "ia3"},
 }
-
-
-def adapter(base: Path, folder: Path, section: dict[str, Any], seed: int = 1, **keys: Any) -> Path:
-    """Write an adapter whose every trained weight is moved at random."""
-    torch.manual_seed(seed)
-    loaded = models.load_for(Model(model_name_or_path=str(base), **keys))
-    models.add_adapter(loaded, Adapter(**section))
-    with torch.no_grad():
-        for one in loaded.model.parameters():
-            if one.requires_grad:
-                one += 0.05 * torch.randn_like(one)
-    models.save(loaded.model, loaded.tokenizer, folder)
-    return folder
 
 
 def merged(out: Path, *refs: Path, **keys: Any) -> Any:
@@ -67,7 +53,7 @@ def logits(ref: Path, ids: torch.Tensor = IDS) -> torch.Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_merged_model_says_what_the_adapter_says(kind: str, tiny_model_dir: Path, tmp_path: Path) -> None:
     before = folder_hash(tiny_model_dir)
-    folder = adapter(tiny_model_dir, tmp_path / "adapter", KINDS[kind])
+    folder = write_adapter(tiny_model_dir, tmp_path / "adapter", KINDS[kind])
     found = merged(tmp_path / "out", folder, max_shard_size="60KB")
     wanted = logits(folder)
     torch.testing.assert_close(logits(tmp_path / "out"), wanted, atol=2e-5, rtol=0)
@@ -81,7 +67,7 @@ def test_the_merged_model_says_what_the_adapter_says(kind: str, tiny_model_dir: 
 def test_answers_end_ids_card_and_lineage(tiny_model_dir: Path, tmp_path: Path, capsys: Any) -> None:
     from huggingface_hub import ModelCard
 
-    folder = adapter(tiny_model_dir, tmp_path / "adapter", LORA)
+    folder = write_adapter(tiny_model_dir, tmp_path / "adapter", LORA)
     card = {"license": "mit", "intended_use": "A test.", "language": ["en"]}
     found = merged(tmp_path / "out", folder, dtype="bfloat16", card=card)
     assert found["rounding_max_difference"] > 0 and found["arithmetic_max_difference"] < 1e-4
@@ -185,7 +171,7 @@ def ties_by_hand(deltas: list[Any], weights: list[float], density: float) -> Any
 
 @pytest.mark.parametrize("method", ["linear", "ties"])
 def test_combined_adapters_by_hand(method: str, tiny_model_dir: Path, tmp_path: Path) -> None:
-    folders = [adapter(tiny_model_dir, tmp_path / f"a{seed}", LORA, seed) for seed in (1, 2)]
+    folders = [write_adapter(tiny_model_dir, tmp_path / f"a{seed}", LORA, seed) for seed in (1, 2)]
     keys = {"density": 0.3} if method == "ties" else {}
     merged(tmp_path / "out", *folders, method=method, weights=[0.7, 0.6], **keys)
     base, out = load_file(tiny_model_dir / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
@@ -251,9 +237,9 @@ def test_whole_models_streamed_in_shards_are_those_merged_in_memory(tmp_path: Pa
 
 
 def test_what_does_not_belong_together_is_told_beforehand(tiny_model_dir: Path, tmp_path: Path) -> None:
-    first = adapter(tiny_model_dir, tmp_path / "first", LORA)
-    other = adapter(build_tiny_model(tmp_path / "base2", seed=3), tmp_path / "second", LORA)
-    prompt = adapter(tiny_model_dir, tmp_path / "prompt", {"peft_type": "prompt_tuning", "num_virtual_tokens": 4})
+    first = write_adapter(tiny_model_dir, tmp_path / "first", LORA)
+    other = write_adapter(build_tiny_model(tmp_path / "base2", seed=3), tmp_path / "second", LORA)
+    prompt = write_adapter(tiny_model_dir, tmp_path / "prompt", {"peft_type": "prompt_tuning", "num_virtual_tokens": 4})
     deep = build_tiny_model(tmp_path / "deep", layers=3)
 
     def told(*refs: Path, **keys: Any) -> list[str]:
@@ -270,7 +256,7 @@ def test_what_does_not_belong_together_is_told_beforehand(tiny_model_dir: Path, 
     assert "only" in told(tiny_model_dir, deep, method="linear")[0]
     assert "an adapter, and" in told(tiny_model_dir, first, method="linear")[0]
     (first / "chat_template.jinja").write_text("{{ messages }}")
-    second = adapter(tiny_model_dir, tmp_path / "third", LORA)
+    second = write_adapter(tiny_model_dir, tmp_path / "third", LORA)
     assert "different chat templates" in told(first, second, method="linear")[0]
     config = json.loads((second / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = str(tmp_path / "gone")
@@ -281,7 +267,7 @@ def test_what_does_not_belong_together_is_told_beforehand(tiny_model_dir: Path, 
 
 
 def test_a_result_beyond_the_tolerance_is_not_published(tiny_model_dir: Path, tmp_path: Path) -> None:
-    folder = adapter(tiny_model_dir, tmp_path / "adapter", LORA)
+    folder = write_adapter(tiny_model_dir, tmp_path / "adapter", LORA)
     with pytest.raises(UserError, match=r"differ by .* of the largest logit"):
         merged(tmp_path / "out", folder, dtype="bfloat16", check={"tolerance": 1e-7})
     assert not (tmp_path / "out").exists()

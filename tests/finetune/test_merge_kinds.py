@@ -16,22 +16,10 @@ from finetune import models
 from finetune.merging import heads, layout, methods, streaming
 from finetune.stages import merge
 from recipes import artifact
-from recipes.sections import Adapter, Model
 from tests.conftest import SENTENCES
+from tests.finetune.tiny_adapters import LORA, write_adapter
 
 IDS = torch.randint(3, 60, (2, 12), generator=torch.Generator().manual_seed(0))
-
-
-def adapter(base: Path, folder: Path, head: Any = "causal", seed: int = 1, labels: Any = None, **keys: Any) -> Path:
-    torch.manual_seed(seed)
-    loaded = models.load_for(Model(model_name_or_path=str(base), **keys), head, labels)
-    models.add_adapter(loaded, Adapter(r=4, lora_alpha=8))
-    with torch.no_grad():
-        for one in loaded.model.parameters():
-            if one.requires_grad:
-                one += 0.05 * torch.randn_like(one)
-    models.save(loaded.model, loaded.tokenizer, folder)
-    return folder
 
 
 def recipe(out: Path, *refs: Path, **keys: Any) -> merge.Recipe:
@@ -65,7 +53,7 @@ BASES: dict[str, tuple[Callable[..., Path], str, list[str] | None]] = {
 def test_every_head_one_and_two_adapters(kind: str, tmp_path: Path) -> None:
     build, head, labels = BASES[kind]
     base = build(tmp_path / "base", SENTENCES * 3)
-    folders = [adapter(base, tmp_path / f"adapter{seed}", head, seed, labels) for seed in (1, 2)]
+    folders = [write_adapter(base, tmp_path / f"adapter{seed}", LORA, seed, head, labels) for seed in (1, 2)]
     assert heads.of(str(folders[0])) == head
     merge.run(recipe(tmp_path / "out", folders[0]))
     wanted = logits(folders[0], head)
@@ -86,7 +74,7 @@ def test_every_head_one_and_two_adapters(kind: str, tmp_path: Path) -> None:
 def test_an_adapter_of_a_quantised_base_goes_into_the_full_one(bits: str, tiny_model_dir: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    folder = adapter(tiny_model_dir, tmp_path / "adapter", quantization=bits)
+    folder = write_adapter(tiny_model_dir, tmp_path / "adapter", LORA, quantization=bits)
     merge.run(recipe(tmp_path / "out", folder))
     base, out = load_file(tiny_model_dir / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
     saved = load_file(folder / "adapter_model.safetensors")
@@ -116,7 +104,7 @@ def killed(run: merge.Recipe, module: Any, name: str, call: int) -> bool:
 
 
 def test_a_killed_merge_leaves_nothing_half_and_goes_on(tiny_model_dir: Path, tmp_path: Path) -> None:
-    folders = [adapter(tiny_model_dir, tmp_path / f"adapter{seed}", seed=seed) for seed in (1, 2)]
+    folders = [write_adapter(tiny_model_dir, tmp_path / f"adapter{seed}", LORA, seed=seed) for seed in (1, 2)]
     one, keys = folders[:1], {"method": "dare_ties", "density": 0.5, "max_shard_size": "50KB"}
     # While the weights of one are there and its tokenizer is not; between two adapters; between two tensors.
     moments = (
@@ -138,7 +126,7 @@ def test_peft_combines_a_and_b_apart(tiny_model_dir: Path, tmp_path: Path) -> No
     """What peft's add_weighted_adapter comes to, beside the combination of whole differences."""
     from peft import PeftModel
 
-    folders = [adapter(tiny_model_dir, tmp_path / f"adapter{seed}", seed=seed) for seed in (1, 2)]
+    folders = [write_adapter(tiny_model_dir, tmp_path / f"adapter{seed}", LORA, seed=seed) for seed in (1, 2)]
     model = PeftModel.from_pretrained(models.load(str(tiny_model_dir)).model, folders[0], adapter_name="first")
     model.load_adapter(folders[1], adapter_name="second")
     layer = model.get_submodule("base_model.model.model.layers.0.mlp.up_proj")

@@ -7,36 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
 from finetune import models, quantization
 from recipes import model_faults
 from recipes.errors import UserError
 from recipes.sections import Adapter, Model, StageRecipe, Training
+from tests.finetune.tiny_adapters import IDS, LORA, logits, train
 from tests.finetune.tiny_families import build_tiny_encoder
-
-IDS = torch.randint(3, 390, (2, 12), generator=torch.Generator().manual_seed(0))
-LORA: dict[str, Any] = {"r": 4, "lora_alpha": 8}
-
-
-def logits(model: Any) -> torch.Tensor:
-    model.eval()
-    with torch.no_grad():
-        found: torch.Tensor = model(input_ids=IDS, use_cache=False).logits
-    return found
-
-
-def train(model: Any, steps: int = 8) -> list[float]:
-    model.train()
-    optimizer, losses = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=2e-2), []
-    for _ in range(steps):
-        out = model(input_ids=IDS, use_cache=False).logits
-        loss = cross_entropy(out[:, :-1].flatten(0, 1), IDS[:, 1:].flatten())
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    return losses
 
 
 @pytest.mark.parametrize("bits, far", [("nf4", 1.0), ("fp4", 1.5), ("int8", 0.1)])
@@ -56,7 +33,7 @@ def test_an_adapter_on_a_quantised_base(
         for name, parameter in loaded.model.named_parameters():
             if "ia3" in name:
                 parameter.mul_(1.5)  # it learns too slowly for a test to see much else
-    losses = train(loaded.model)
+    losses = train(loaded.model, 8)
     assert losses[-1] < losses[0]
     # A validation in between leaves a model in training as it was: bitsandbytes would repack its weights.
     trained = logits(loaded.model)
@@ -98,7 +75,7 @@ def test_loftq_makes_up_for_what_quantisation_lost(tiny_model_dir: Path, tmp_pat
     models.save(model, loaded.tokenizer, tmp_path / "start")
     torch.testing.assert_close(logits(models.load(str(tmp_path / "start")).model), full, atol=5e-6, rtol=0)
     start = {name: one.detach().clone() for name, one in model.named_parameters() if one.requires_grad}
-    losses = train(model)
+    losses = train(model, 8)
     assert losses[-1] < losses[0] - 0.1
     models.save(model, loaded.tokenizer, tmp_path / "out")
     changed = models.load(str(tmp_path / "out")).model.merge_and_unload()
